@@ -17,9 +17,9 @@ fn run(seed: u64, limits: bool) -> Result<(), String> {
     let (mut model, mut wire) = (Model::default(), Wire::new(0));
     for (number, step) in history.take(STEPS).enumerate() {
         let (want, got, asked) = match step {
-            Step::Feed { now_ms, body } => {
+            Step::Feed { now_ms, late, body } => {
                 wire.set_now(now_ms);
-                let (status, text) = model.feed(now_ms, &body);
+                let (status, text) = model.feed(now_ms, late, &body);
                 let is_of_feed = [200, 422].contains(&status);
                 let content_type =
                     if is_of_feed { "application/json" } else { "application/problem+json" };
@@ -29,7 +29,8 @@ fn run(seed: u64, limits: bool) -> Result<(), String> {
                     etag: None,
                     body: text,
                 };
-                (want, wire.ask(&post("/v1/entries", "application/x-ndjson", &body)), body)
+                let target = if late { "/v1/entries?late=accept" } else { "/v1/entries" };
+                (want, wire.ask(&post(target, "application/x-ndjson", &body)), body)
             }
             Step::Get { now_ms, target } => {
                 wire.set_now(now_ms);
@@ -65,7 +66,7 @@ fn answer(reply: Reply) -> Answer {
 fn faults_of_texts_equal_the_model() {
     let (mut model, mut wire) = (Model::default(), Wire::new(0));
     for lines in texts::feeds() {
-        let (status, body) = model.feed(0, &lines);
+        let (status, body) = model.feed(0, false, &lines);
         let got = wire.ask(&post("/v1/entries", "application/x-ndjson", &lines));
         let (at, around) = seeds::first_difference([("model", &body), ("purser", &got.body)]);
         assert!((status, &body) == (got.status, &got.body), "they differ at byte {at}: {around}");

@@ -93,10 +93,10 @@ fn limits_hertz() {
 
 #[test]
 #[ignore = "a million entries: some ten seconds"]
-fn recent_limit_nethttp() {
-    let Some(peers) = Peers::built("the limit of remembered ids") else { return };
-    let compared = histories::run_to_the_recent_limit(peers, "nethttp");
-    println!("the limit of remembered ids: {compared} answers compared");
+fn spans_nethttp() {
+    let Some(peers) = Peers::built("spans of the dedup window") else { return };
+    let compared = histories::run_spans(peers, "nethttp");
+    println!("spans of the dedup window: {compared} answers compared");
 }
 
 /// Each planted difference is found in some histories, and the report has the command that

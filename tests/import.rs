@@ -236,7 +236,7 @@ fn against_the_model(seed: u64) -> Result<(), String> {
     in_order.sort_by_key(|line| placed(line).map(|(user, at, _)| (user, at)));
     let (mut model, mut want, mut accepted) = (Model::new(), BTreeMap::new(), Vec::new());
     for line in in_order {
-        match model.apply_line(now_ms, line) {
+        match model.apply_line(now_ms, false, line) {
             Verdict::Accepted => accepted.push(line.clone()),
             Verdict::Duplicate { .. } => {
                 return Err(format!("seed {seed}: no line is there twice"));

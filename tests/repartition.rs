@@ -148,7 +148,7 @@ fn chain(seed: u64, mut met: Met) -> Met {
         fixture.verified(&data, slices, &context);
         let mut offline = fixture.open(&data, slices, &context);
         for step in history.by_ref().take(random.below(80)) {
-            let Step::Feed { now_ms, body } = step else { continue };
+            let Step::Feed { now_ms, body, .. } = step else { continue };
             fixture.feed(&mut offline, now_ms, &body, &context);
             if random.below(4) == 0 {
                 offline.settle();

@@ -12,7 +12,7 @@ use super::problem::{Code, Field, Problem};
 use super::read::millis;
 use crate::ledger::amount::{Amount, Currency, Direction, is_kind};
 use crate::ledger::entry::{Action, EntryRef, Movement, Terms};
-use crate::ledger::id::{EntryId, UserId};
+use crate::ledger::id::{ENTRY_ID_BYTES, EntryId, UserId};
 use crate::ledger::time::Millis;
 
 /// Members of an entry, in the order in which they are checked. The value of `metadata` may be any
@@ -42,13 +42,13 @@ pub fn is_blank(line: &[u8]) -> bool {
 /// Buffers for the texts of one line that have escapes.
 #[derive(Debug)]
 pub struct LineScratch {
-    id: Scratch,
+    id: [u8; ENTRY_ID_BYTES],
     kind: Scratch,
 }
 
 impl LineScratch {
     /// Empty buffers.
-    pub const EMPTY: Self = Self { id: [0; TEXT_BYTES], kind: [0; TEXT_BYTES] };
+    pub const EMPTY: Self = Self { id: [0; ENTRY_ID_BYTES], kind: [0; TEXT_BYTES] };
 }
 
 /// Result of parsing one line.
@@ -155,6 +155,7 @@ fn judge<'a>(
         Some(_) => return Err(Problem::at(Code::InvalidField, "state")),
     };
     let action = if is_on_hold {
+        let mut scratch = [0; ENTRY_ID_BYTES];
         let hold = text(pending, &mut scratch).and_then(EntryId::parse);
         let hold = hold.ok_or_else(|| missing_or_invalid(pending, "pending_id"))?;
         on_hold(hold, terms, amount, (held, voids), last)?
@@ -198,7 +199,7 @@ fn missing_or_invalid(value: Option<Value<'_>>, name: &'static str) -> Problem {
 }
 
 #[inline]
-fn text<'s, 'a: 's>(value: Option<Value<'a>>, scratch: &'s mut Scratch) -> Option<&'s [u8]> {
+fn text<'s, 'a: 's>(value: Option<Value<'a>>, scratch: &'s mut [u8]) -> Option<&'s [u8]> {
     match value {
         Some(Value::Text(text)) => text.get(scratch),
         _ => None,
@@ -285,6 +286,14 @@ mod tests {
     #[test]
     fn fields_are_checked_in_order() {
         check(GOOD, Ok(()));
+        let escaped = |id: &str| id.bytes().map(|b| format!("\\u{b:04x}")).collect::<String>();
+        for id in ["~".repeat(128), escaped(&"~".repeat(128)), "tx9:1".to_owned()] {
+            check(&with("entry_id", &format!("\"{id}\"")), Ok(()));
+            check(&with("entry_id", &format!("\"{id}~ \"")), Err(("invalid_field", "entry_id")));
+        }
+        let long = escaped(&"~".repeat(129));
+        check(&with("entry_id", &format!("\"{long}\"")), Err(("invalid_field", "entry_id")));
+        check(&with("pending_id", &format!("\"{long}\"")), Err(("invalid_field", "pending_id")));
         for name in &MEMBERS[..7] {
             check(&with(name, ""), Err(("missing_field", name)));
             for bad in ["null", "true", "{}", "[1]", "\"\"", "1.5", "\"\u{e9}\""] {
@@ -470,7 +479,8 @@ mod tests {
         );
         assert_eq!(echo(&with("entry_id", "\"\\u0034\\u0032\"")), "42");
         assert_eq!(echo(&with("x", "1")), "1");
-        assert_eq!(echo(&with("entry_id", "\"x\"")), "");
+        assert_eq!(echo(&with("entry_id", "\"tx9:1\"")), "tx9:1");
+        assert_eq!(echo(&with("entry_id", "\"tx 9\"")), "");
         assert_eq!(echo("{\"entry_id\":\"1\",\"entry_id\":\"1\"}"), "");
     }
 }

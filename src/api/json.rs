@@ -82,7 +82,7 @@ impl<'a> Text<'a> {
     /// The string's UTF-8 bytes; `None` if it has escapes and its decoded form exceeds
     /// [`TEXT_BYTES`].
     #[inline]
-    pub fn get<'s>(&self, scratch: &'s mut Scratch) -> Option<&'s [u8]>
+    pub fn get<'s>(&self, scratch: &'s mut [u8]) -> Option<&'s [u8]>
     where
         'a: 's,
     {
@@ -100,7 +100,7 @@ impl<'a> Text<'a> {
     }
 
     #[cold]
-    fn decode<'s>(&self, scratch: &'s mut Scratch) -> Option<&'s [u8]> {
+    fn decode<'s>(&self, scratch: &'s mut [u8]) -> Option<&'s [u8]> {
         let mut len = 0;
         unescape(self.raw, |piece| {
             scratch.get_mut(len..len + piece.len())?.copy_from_slice(piece);

@@ -1,5 +1,7 @@
 //! User ids and entry ids: parsing, and the user hash, which selects the slice and the index entry.
 
+use xxhash_rust::xxh3::xxh3_128;
+
 /// User id: a `u64`, on the wire a decimal string without leading zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(pub u64);
@@ -52,22 +54,43 @@ impl UserId {
     }
 }
 
-/// Entry id: 128 bits, on the wire a UUID in any case or a decimal integer.
+/// Entry id: 128 bits, the value of a UUID in any case or of a decimal integer, or the hash of any
+/// other text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId(pub u128);
 
 impl EntryId {
-    /// Parses a UUID (`8-4-4-4-12` hexadecimal digits) or a decimal below 2^128 without leading
-    /// zeros.
+    /// Parses 1 to [`ENTRY_ID_BYTES`] printable ASCII characters without space, `"` and `\`. A UUID
+    /// (`8-4-4-4-12` hexadecimal digits) and a decimal below 2^128 without leading zeros are their
+    /// values. Everything else is hashed by XXH3 (Y. Collet, xxHash 0.8) to 128 bits, with seed 0.
+    ///
+    /// ```
+    /// use purser::ledger::id::EntryId;
+    ///
+    /// assert_eq!(EntryId::parse(b"7"), Some(EntryId(7)));
+    /// assert_eq!(EntryId::parse(b"00000000-0000-0000-0000-000000000007"), Some(EntryId(7)));
+    /// assert!(EntryId::parse(b"tx9:1").is_some_and(|id| Some(id) != EntryId::parse(b"tx9:2")));
+    /// assert_eq!(EntryId::parse(b"tx 9"), None);
+    /// ```
+    #[inline]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        if text.len() == UUID_BYTES && text[8] == b'-' {
+        let value = if text.len() == UUID_BYTES && text[8] == b'-' {
             parse_uuid(text)
         } else {
             parse_decimal(text)
-        }
-        .map(Self)
+        };
+        value.map(Self).or_else(|| Self::hashed(text))
+    }
+
+    fn hashed(text: &[u8]) -> Option<Self> {
+        let is_allowed = |b: &u8| matches!(b, 0x21..=0x7e) && *b != b'"' && *b != b'\\';
+        let is_id = (1..=ENTRY_ID_BYTES).contains(&text.len()) && text.iter().all(is_allowed);
+        is_id.then(|| Self(xxh3_128(text)))
     }
 }
+
+/// Maximum length of an entry id, in bytes.
+pub const ENTRY_ID_BYTES: usize = 128;
 
 const UUID_BYTES: usize = 36;
 /// 2^128 has 39 decimal digits.
@@ -149,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn entry_ids_parse_as_uuid_or_decimal() {
+    fn entry_ids_are_uuids_decimals_or_hashed_texts() {
         let check = |text: &str, want: Option<u128>| {
             assert_eq!(EntryId::parse(text.as_bytes()).map(|e| e.0), want, "{text}");
         };
@@ -164,8 +187,7 @@ mod tests {
             "0192F0C1-0000-7000-8000-00000000abCD",
             Some(0x0192_f0c1_0000_7000_8000_0000_0000_abcd),
         );
-        for bad in [
-            "",
+        for text in [
             "01",
             "-1",
             "340282366920938463463374607431768211456",
@@ -174,7 +196,16 @@ mod tests {
             "0192f0c1-0000-7000-8000_00000000abcd",
             "0192f0c1-0000-7000-8000-00000000abcde",
             "{192f0c1-0000-7000-8000-00000000abcd}",
+            "tx9:1",
+            "!#[]~",
+            &"x".repeat(ENTRY_ID_BYTES),
         ] {
+            check(text, Some(xxh3_128(text.as_bytes())));
+        }
+        check("a", Some(0xa96f_af70_5af1_6834_e6c6_32b6_1e96_4e1f));
+        for bad in
+            ["", "a b", "a\"", "a\\", "a\n", "a\x7f", "\u{e9}", &"x".repeat(ENTRY_ID_BYTES + 1)]
+        {
             check(bad, None);
         }
     }

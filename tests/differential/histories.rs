@@ -3,10 +3,10 @@
 use super::pair::{Difference, Pair};
 use super::peer::Peers;
 use super::sweep;
-use crate::model::history::{History, Step, recent_limit};
+use crate::model::history::{History, Step, spans};
 use crate::model::{Model, Verdict};
 use crate::seeds;
-use crate::server::client::{batch, feed, get};
+use crate::server::client::{batch, feed, get, post};
 use crate::server::with_slices;
 use serde_json::Value;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -91,18 +91,23 @@ impl Run {
     }
 }
 
-/// Runs the history of a million entries, which ends at the dedup window's limit.
-pub fn run_to_the_recent_limit(peers: &Peers, peer: &'static str) -> usize {
+/// Runs the history of a million entries, in which the dedup window begins anew.
+pub fn run_spans(peers: &Peers, peer: &'static str) -> usize {
     let mut pair = Pair::start(peers, peer);
-    for step in recent_limit() {
+    for step in spans() {
         pair.ask(&request(&step)).unwrap_or_else(|parted| panic!("{}", parted.shown()));
     }
     pair.compared
 }
 
+/// A feed, with the parameter `late=accept` if `late`.
+fn feed_with(late: bool, body: &[u8]) -> Vec<u8> {
+    if late { post("/v1/entries?late=accept", "application/x-ndjson", body) } else { feed(body) }
+}
+
 fn request(step: &Step) -> Vec<u8> {
     match step {
-        Step::Feed { body, .. } => feed(body),
+        Step::Feed { late, body, .. } => feed_with(*late, body),
         Step::Get { target, .. } => get(target).into_bytes(),
         Step::Batch { body, .. } => batch(body),
     }
@@ -110,7 +115,7 @@ fn request(step: &Step) -> Vec<u8> {
 
 fn answer(model: &mut Model, step: Step) -> (u16, String) {
     let reply = match step {
-        Step::Feed { now_ms, body } => return model.feed(now_ms, &body),
+        Step::Feed { now_ms, late, body } => return model.feed(now_ms, late, &body),
         Step::Get { now_ms, target } => model.get(now_ms, &target),
         Step::Batch { now_ms, body } => model.batch(now_ms, &body),
     };
@@ -163,15 +168,15 @@ impl Planter {
 
     /// The request that the peer gets for this step.
     fn changed(&mut self, step: &Step, may_plant: bool) -> Vec<u8> {
-        let Step::Feed { body, .. } = step else {
+        let Step::Feed { late, body, .. } = step else {
             return request(step);
         };
         let mut lines: Vec<Vec<u8>> =
             body.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
         for line in &mut lines {
-            let is_accepted = may_plant && !self.is_done && self.accepts(line);
-            let changed = if is_accepted { self.change(line) } else { None };
-            self.model.apply_line(self.now_ms, line);
+            let is_accepted = may_plant && !self.is_done && self.accepts(*late, line);
+            let changed = if is_accepted { self.change(*late, line) } else { None };
+            self.model.apply_line(self.now_ms, *late, line);
             match (changed, self.plant) {
                 (Some(changed), Plant::More) => self.more = Some(changed),
                 (Some(changed), _) => *line = changed,
@@ -180,18 +185,18 @@ impl Planter {
         }
         // The additional entry follows the body's own entries.
         if let Some(more) = self.more.take() {
-            self.is_done = self.accepts(&more);
+            self.is_done = self.accepts(*late, &more);
             self.more = self.is_done.then_some(more);
         }
-        feed(lines.join(&b'\n'))
+        feed_with(*late, &lines.join(&b'\n'))
     }
 
-    fn accepts(&self, line: &[u8]) -> bool {
-        self.model.clone().apply_line(self.now_ms, line) == Verdict::Accepted
+    fn accepts(&self, late: bool, line: &[u8]) -> bool {
+        self.model.clone().apply_line(self.now_ms, late, line) == Verdict::Accepted
     }
 
     /// A posted entry with the planted change, if it is still accepted.
-    fn change(&mut self, line: &[u8]) -> Option<Vec<u8>> {
+    fn change(&mut self, late: bool, line: &[u8]) -> Option<Vec<u8>> {
         let mut entry: Value = serde_json::from_slice(line).ok()?;
         if entry.get("kind").is_none() || entry.get("state").is_some_and(|state| state != "posted")
         {
@@ -199,7 +204,7 @@ impl Planter {
         }
         self.plant.change(&mut entry);
         let changed = entry.to_string().into_bytes();
-        self.is_done = self.accepts(&changed);
+        self.is_done = self.accepts(late, &changed);
         self.is_done.then_some(changed)
     }
 }

@@ -7,9 +7,10 @@ use super::json::{self, Fault, Value, echo, member};
 use super::ledger::{Direction, Entry, Group, State};
 use super::problem::{Code, Problem};
 use super::stats::MAX_TIME;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// `metadata` is known and not looked at.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "entry_id",
     "user_id",
     "currency",
@@ -19,6 +20,7 @@ const KNOWN: [&str; 10] = [
     "at_ms",
     "state",
     "pending_id",
+    "final",
     "metadata",
 ];
 
@@ -53,7 +55,8 @@ pub fn read(line: &[u8]) -> Line {
 /// The members of one line, and the kind of entry that they claim to be.
 struct Members<'a> {
     all: &'a [(String, Value)],
-    settles: bool,
+    /// Whether it has a `pending_id`.
+    names_hold: bool,
     voids: bool,
 }
 
@@ -63,14 +66,11 @@ fn fields(members: &[(String, Value)]) -> Result<Entry, Problem> {
     }
     let members = Members {
         all: members,
-        settles: member(members, "pending_id").is_some(),
+        names_hold: member(members, "pending_id").is_some(),
         voids: member(members, "state").and_then(Value::text) == Some("voided"),
     };
     let id = members.needed("entry_id", |value| id(value.text()?))?;
     let user_id = members.needed("user_id", |value| user_id(value.text()?.as_bytes()))?;
-    if members.voids && !members.settles {
-        return Err(members.void_of_nothing());
-    }
     Ok(Entry {
         id,
         user_id,
@@ -79,6 +79,7 @@ fn fields(members: &[(String, Value)]) -> Result<Entry, Problem> {
         at_ms: members.needed("at_ms", time)?,
         state: members.state()?,
         pending_id: members.pending_id()?,
+        is_final: members.is_final()?,
     })
 }
 
@@ -92,34 +93,11 @@ impl Members<'_> {
         read(value).ok_or(Problem::new(Code::InvalidField, name))
     }
 
-    fn left_out(&self, name: &'static str) -> Result<(), Problem> {
-        match member(self.all, name) {
-            Some(_) => Err(Problem::new(Code::InvalidField, name)),
-            None => Ok(()),
-        }
-    }
-
-    /// The first problem of a voided line without `pending_id`: a value that is not allowed, else
-    /// the missing `pending_id`.
-    fn void_of_nothing(&self) -> Problem {
-        let is_there = |name| member(self.all, name).is_some();
-        let judged = [
-            is_there("currency").then(|| self.currency().map(drop)),
-            is_there("kind").then(|| self.kind().map(drop)),
-            is_there("direction").then(|| self.direction().map(drop)),
-            is_there("amount").then(|| self.amount().map(drop)),
-            Some(self.needed("at_ms", time).map(drop)),
-        ];
-        let first = judged.into_iter().flatten().find_map(Result::err);
-        first.unwrap_or(Problem::new(Code::MissingField, "pending_id"))
-    }
-
-    /// Currency, kind and direction: all required, or all forbidden in a settlement.
+    /// Currency, kind and direction: all required, but a line on a hold may leave out all three.
     fn group(&self) -> Result<Option<Group>, Problem> {
-        if self.settles {
-            self.left_out("currency")?;
-            self.left_out("kind")?;
-            self.left_out("direction")?;
+        let is_there = |name| member(self.all, name).is_some();
+        let is_given = is_there("currency") || is_there("kind") || is_there("direction");
+        if (self.names_hold || self.voids) && !is_given {
             return Ok(None);
         }
         Ok(Some(Group {
@@ -150,8 +128,7 @@ impl Members<'_> {
     }
 
     fn amount(&self) -> Result<Option<i128>, Problem> {
-        if self.settles && self.voids {
-            self.left_out("amount")?;
+        if self.voids && member(self.all, "amount").is_none() {
             return Ok(None);
         }
         if member(self.all, "amount").is_some_and(Value::is_negative_integer) {
@@ -171,17 +148,26 @@ impl Members<'_> {
         }
         self.needed("state", |value| match value.text()? {
             "posted" => Some(State::Posted),
-            "pending" if !self.settles => Some(State::Pending),
+            "pending" => Some(State::Pending),
             "voided" => Some(State::Voided),
             _ => None,
         })
     }
 
     fn pending_id(&self) -> Result<Option<u128>, Problem> {
-        if self.settles {
+        if self.names_hold || self.voids {
             self.needed("pending_id", |value| id(value.text()?).map(Some))
         } else {
             Ok(None)
+        }
+    }
+
+    fn is_final(&self) -> Result<bool, Problem> {
+        let Some(value) = member(self.all, "final") else { return Ok(true) };
+        let is_posted = matches!(self.state()?, State::Posted);
+        match value {
+            Value::Bool(is_final) if is_posted && self.names_hold => Ok(*is_final),
+            _ => Err(Problem::new(Code::InvalidField, "final")),
         }
     }
 }
@@ -203,9 +189,13 @@ pub fn user_id(text: &[u8]) -> Option<u64> {
     canonical(text)
 }
 
-/// A UUID (8-4-4-4-12, any case) or a decimal below 2^128.
+/// A UUID (8-4-4-4-12, any case), a decimal below 2^128, or any other text, which is hashed.
 pub fn id(text: &str) -> Option<u128> {
-    canonical(text.as_bytes()).or_else(|| uuid(text))
+    let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    let is_text = (1..=128).contains(&text.len()) && text.bytes().all(is_allowed);
+    canonical(text.as_bytes())
+        .or_else(|| uuid(text))
+        .or_else(|| is_text.then(|| xxh3_128(text.as_bytes())))
 }
 
 fn uuid(text: &str) -> Option<u128> {
@@ -215,18 +205,16 @@ fn uuid(text: &str) -> Option<u128> {
     if well_formed { u128::from_str_radix(&parts.concat(), 16).ok() } else { None }
 }
 
-/// `[A-Z][A-Z0-9]{2,7}`
+/// `[A-Z][A-Z0-9._/-]{1,7}`
 pub fn is_currency(text: &[u8]) -> bool {
-    (3..=8).contains(&text.len())
-        && text[0].is_ascii_uppercase()
-        && text.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    let is_inner =
+        |byte: &u8| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'/' | b'-');
+    (2..=8).contains(&text.len()) && text[0].is_ascii_uppercase() && text.iter().all(is_inner)
 }
 
-/// `[a-z][a-z0-9_]{0,31}`
+/// `[A-Za-z0-9][A-Za-z0-9._:-]{0,31}`
 pub fn is_kind(text: &[u8]) -> bool {
-    (1..=32).contains(&text.len())
-        && text[0].is_ascii_lowercase()
-        && text
-            .iter()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_')
+    let is_inner =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+    (1..=32).contains(&text.len()) && text[0].is_ascii_alphanumeric() && text.iter().all(is_inner)
 }

@@ -3,25 +3,25 @@
 //!
 //! One seed gives one endless history, the same on every machine. A history yields bytes and times.
 //! It runs a `Model` of its own to know each user's latest entry and open holds, so that it can aim
-//! at limits to the millisecond. `recent_limit` is the only finite history, a million entries long.
+//! at limits to the millisecond. `spans` is the only finite history, a million entries long.
 //!
 //! - `drafts`: well-formed and malformed feed lines.
 //! - `reads`: targets of reads and bodies of batches.
 //! - `clock`: histories for servers with a real clock.
 //! - `separate`: several histories that do not share users.
-//! - `recent`: the history that reaches the dedup window's limit.
+//! - `spans`: the history of a busy user, whose dedup window begins anew.
 //! - This file: the choice of user, time and kind of step.
 
 mod clock;
 mod drafts;
 mod reads;
-mod recent;
 mod separate;
+mod spans;
 
-pub use recent::recent_limit;
+pub use spans::spans;
 
 use super::Model;
-use super::ledger::DEDUP_HORIZON;
+use super::ledger::{DEDUP_HORIZON, Direction, Group, MAX_HOLDS, User};
 use super::stats::{BUCKET, DAY, HOUR, MAX_TIME, MINUTE, floor};
 use clock::Clock;
 use drafts::{Draft, Sent, id_text};
@@ -30,9 +30,20 @@ use std::collections::VecDeque;
 /// One step of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    Feed { now_ms: u64, body: Vec<u8> },
-    Get { now_ms: u64, target: String },
-    Batch { now_ms: u64, body: Vec<u8> },
+    /// `late` is the parameter `late=accept`.
+    Feed {
+        now_ms: u64,
+        late: bool,
+        body: Vec<u8>,
+    },
+    Get {
+        now_ms: u64,
+        target: String,
+    },
+    Batch {
+        now_ms: u64,
+        body: Vec<u8>,
+    },
 }
 
 /// Random numbers: SplitMix64.
@@ -91,6 +102,8 @@ struct Bias {
     /// Percentages of lines that are new holds, and settlements.
     holds: usize,
     settlements: usize,
+    /// Percentage of feeds that accept late entries.
+    late: usize,
     /// Percentage of steps before which time jumps.
     jumps: usize,
     max_lines: usize,
@@ -133,8 +146,8 @@ impl History {
         Self { random, model, now_ms, clock: None, users, is_separate: false, bias, sent, opening }
     }
 
-    /// A history whose users first come close to a limit: 16 currencies, 256 groups or 1,024 open
-    /// holds.
+    /// A history whose users first come close to a limit: 16 currencies, 256 groups or, in half of
+    /// the histories, 65,536 open holds.
     pub fn at_limits(seed: u64) -> Self {
         Self::new(seed).near_limits()
     }
@@ -144,17 +157,18 @@ impl History {
         self.users.truncate(5);
         (self.bias.holds, self.bias.settlements) = (30, 20);
         self.now_ms = self.now_ms.clamp(DAY, MAX_TIME - 500 * DAY);
+        let has_holds = self.random.below(2) == 0;
         for (index, user) in self.users.clone().into_iter().enumerate() {
             let lines = match index % 3 {
-                0 => self.many_holds(user),
-                1 => self.many_groups(user),
+                0 if has_holds && index == 0 => self.many_holds(user),
+                0 | 1 => self.many_groups(user),
                 _ => self.many_currencies(user),
             };
-            for chunk in lines.chunks(200) {
+            for chunk in lines.chunks(if lines.len() < 1_000 { 200 } else { 8_000 }) {
                 let body = chunk.join("\n").into_bytes();
-                let now_ms = self.served_ms();
-                self.model.feed(now_ms, &body);
-                self.opening.push_back(Step::Feed { now_ms, body });
+                let (now_ms, late) = (self.served_ms(), false);
+                self.model.feed(now_ms, late, &body);
+                self.opening.push_back(Step::Feed { now_ms, late, body });
             }
         }
         self
@@ -166,13 +180,13 @@ impl History {
     }
 
     fn many_holds(&mut self, user: u64) -> Vec<String> {
-        let count = 1_024 - self.random.below(4);
+        let count = MAX_HOLDS - self.random.below(4);
         (0..count)
             .map(|index| {
                 let mut draft = self.fresh(user, true);
                 draft.set_text("entry_id", self.random.wide().to_string());
                 draft.set_text("currency", self.bias.currencies[0].clone());
-                draft.set_number("amount", index);
+                draft.set_number("amount", index + 1);
                 draft.set_number("at_ms", self.now_ms);
                 draft.plain()
             })
@@ -214,8 +228,9 @@ impl History {
         let now_ms = self.served_ms();
         match self.random.below(100) {
             0..40 => {
-                let body = self.feed_body();
-                Step::Feed { now_ms, body }
+                let late = self.random.percent(self.bias.late);
+                let body = self.feed_body(late);
+                Step::Feed { now_ms, late, body }
             }
             40..88 => {
                 let target = self.target();
@@ -254,10 +269,10 @@ impl History {
         }
     }
 
-    fn feed_body(&mut self) -> Vec<u8> {
+    fn feed_body(&mut self, late: bool) -> Vec<u8> {
         if self.random.below(120) == 0 {
             let body = self.oversized();
-            self.model.feed(self.served_ms(), &body);
+            self.model.feed(self.served_ms(), late, &body);
             return body;
         }
         if self.random.percent(3) {
@@ -276,7 +291,7 @@ impl History {
             }
             let line = self.any_line();
             let line = self.own(self.beyond_doubt(line));
-            self.model.apply_line(self.served_ms(), &line);
+            self.model.apply_line(self.served_ms(), late, &line);
             body.extend_from_slice(&line);
             if self.random.percent(4) {
                 body.extend_from_slice(end);
@@ -395,41 +410,91 @@ impl History {
         draft
     }
 
+    /// A line on a hold: mostly an open one.
     fn settlement(&mut self, user: u64) -> Draft {
-        let holds: Vec<(u128, i128)> = match self.model.user(user) {
-            Some(user) => user.open_holds().collect(),
-            None => Vec::new(),
+        let open = match self.model.user(user) {
+            Some(user) if user.open_holds().len() > 0 && !self.random.percent(8) => {
+                let at = self.random.below(user.open_holds().len());
+                user.open_holds()
+                    .nth(at)
+                    .map(|(id, group, left, own)| (id, group.clone(), left, own))
+            }
+            _ => None,
         };
-        let (hold, held) = if holds.is_empty() || self.random.percent(8) {
-            (self.small_id(), 100) // Unknown, settled already, or another user's.
-        } else {
-            self.random.pick(&holds)
+        // Else unknown, settled already, or another user's.
+        let group = Group {
+            currency: self.random.pick(&self.bias.currencies),
+            kind: self.random.pick(&self.bias.kinds),
+            direction: self.random.pick(&[Direction::Credit, Direction::Debit]),
         };
+        let (hold, group, held, own) = open.unwrap_or_else(|| (self.small_id(), group, 100, false));
         let mut draft = Draft::default();
-        draft.set_text("entry_id", self.new_id());
+        if !own && self.random.percent(30) {
+            // The hold's own line, after one that names it.
+            draft.set_text("entry_id", id_text(hold, &mut self.random));
+            self.set_terms(&mut draft, group, 25);
+            draft.set_number("amount", self.part(held));
+            draft.set_text("state", "pending");
+        } else {
+            draft.set_text("entry_id", self.new_id());
+            if self.random.percent(40) {
+                self.set_terms(&mut draft, group, 8);
+            }
+            let state = self.random.below(10);
+            if state < 7 || self.random.percent(50) {
+                draft.set_number("amount", self.part(held));
+            }
+            match state {
+                0..3 if self.random.percent(50) => {}
+                0..5 => draft.set_text("state", "posted"),
+                5 | 6 => draft.set_text("state", "pending"),
+                _ => draft.set_text("state", "voided"),
+            }
+            if state < 5 && self.random.percent(50) {
+                draft.set_raw("final", self.random.pick(&["true", "false", "false"]));
+            }
+            draft.set_text("pending_id", id_text(hold, &mut self.random));
+        }
         draft.set_text("user_id", user.to_string());
-        let voided = self.random.percent(30);
-        if !voided {
-            let part = match self.random.below(8) {
-                0..3 => held,
-                3 => held + 1,
-                4 => 0,
-                5 => held - 1,
-                _ => i128::try_from(self.random.wide() >> 1).expect("127 bits") % (held + 1),
-            };
-            draft.set_number("amount", part.clamp(0, i128::from(i64::MAX)));
-        }
         draft.set_number("at_ms", self.at_ms(user));
-        if voided {
-            draft.set_text("state", "voided");
-        } else if self.random.percent(50) {
-            draft.set_text("state", "posted");
-        }
-        draft.set_text("pending_id", id_text(hold, &mut self.random));
         draft
     }
 
+    /// Currency, kind and direction of a line on a hold. In `differs` percent of the lines the
+    /// currency is drawn, and so is the direction; else they are the hold's.
+    fn set_terms(&mut self, draft: &mut Draft, hold: Group, differs: usize) {
+        let Group { mut currency, mut kind, mut direction } = hold;
+        if self.random.percent(differs) {
+            currency = self.random.pick(&self.bias.currencies);
+        }
+        if self.random.percent(50) {
+            kind = self.random.pick(&self.bias.kinds);
+        }
+        if self.random.percent(differs) {
+            direction = self.random.pick(&[Direction::Credit, Direction::Debit]);
+        }
+        draft.set_text("currency", currency);
+        draft.set_text("kind", kind);
+        draft.set_text("direction", direction.name());
+    }
+
+    /// An amount for a line on a hold of which so much is held.
+    fn part(&mut self, held: i128) -> i128 {
+        let part = match self.random.below(9) {
+            0 | 1 => held,
+            2 => held + 1,
+            3 => 0,
+            4 => held - 1,
+            5 => held + i128::from(self.amount()),
+            _ => i128::try_from(self.random.wide() >> 1).expect("127 bits") % (held + 1),
+        };
+        part.clamp(0, i128::from(i64::MAX))
+    }
+
     fn new_id(&mut self) -> String {
+        if self.random.percent(20) {
+            return self.text_id();
+        }
         let id = match self.random.below(10) {
             0 => self.small_id(),
             1 => u128::MAX - self.small_id(),
@@ -442,6 +507,19 @@ impl History {
     /// An id out of 120, so that ids repeat, even after they left the dedup window.
     fn small_id(&mut self) -> u128 {
         self.random.below(120) as u128
+    }
+
+    /// An id that is neither a UUID nor a number.
+    fn text_id(&mut self) -> String {
+        let number = self.small_id();
+        match self.random.below(6) {
+            0 => format!("tx{number}:1"),
+            1 => format!("0{number}"),
+            2 => "~".repeat(100 + number as usize % 29),
+            3 => format!("{{{number}}}"),
+            4 => format!("{:032x}", self.random.wide() | 1 << 127 | 0xa),
+            _ => format!("{}:{}", self.random.wide(), number % 2),
+        }
     }
 
     fn amount(&mut self) -> i64 {
@@ -472,7 +550,7 @@ impl History {
             let back = self.random.pick(&[0, 0, HOUR, 9 * DAY, 420 * DAY]);
             return (now - self.random.between(0, back.max(1))).clamp(0, MAX_TIME);
         };
-        let horizon = latest - DEDUP_HORIZON;
+        let horizon = self.model.user(user).map_or(0, User::window_ms).max(0);
         let random = &mut self.random;
         let at_ms = match random.below(40) {
             0..20 => now - random.between(0, 30_000),
@@ -480,7 +558,10 @@ impl History {
             26 => horizon,
             27 => horizon - 1,
             28 => horizon + random.between(-2, 2),
-            29 => horizon - random.between(1, 30 * DAY),
+            29 => {
+                let back = random.pick(&[30 * DAY, 30 * DAY, 500 * DAY]);
+                horizon - random.between(1, back)
+            }
             30 => now + HOUR,
             31 => now + HOUR + 1,
             32 => now + random.between(0, HOUR),
@@ -521,8 +602,8 @@ fn users(random: &mut Random, count: usize) -> Vec<u64> {
 }
 
 fn bias(random: &mut Random) -> Bias {
-    let currencies: &[&str] = &["COIN", "DIAMOND", "EUR", "USD", "B2B", "A23456Z8", "AAA", "AAB"];
-    let kinds: &[&str] = &["gift_sent", "gift", "topup", "card_declined", "a", "a_", "z9"];
+    let currencies: &[&str] = &["COIN", "USD/2", "EUR", "DIAMOND", "B2", "A.-_56Z8", "AAA", "AAB"];
+    let kinds: &[&str] = &["gift_sent", "Gift", "payment.captured", "a:b-c", "0", "a_", "z9"];
     let mut bias = Bias {
         currencies: currencies.iter().map(|&name| name.to_owned()).collect(),
         kinds: kinds.iter().map(|&name| name.to_owned()).collect(),
@@ -530,6 +611,7 @@ fn bias(random: &mut Random) -> Bias {
         malformed: 12,
         holds: 18,
         settlements: 16,
+        late: 25,
         jumps: 12,
         max_lines: 60,
     };
@@ -567,9 +649,9 @@ mod tests {
         fn run(&mut self, steps: impl Iterator<Item = Step>) {
             for step in steps {
                 let (name, status) = match step {
-                    Step::Feed { now_ms, body } => {
-                        self.lines(now_ms, &body);
-                        ("feed", self.model.feed(now_ms, &body).0)
+                    Step::Feed { now_ms, late, body } => {
+                        self.lines(now_ms, late, &body);
+                        ("feed", self.model.feed(now_ms, late, &body).0)
                     }
                     Step::Get { now_ms, target } => ("get", self.model.get(now_ms, &target).status),
                     Step::Batch { now_ms, body } => {
@@ -590,10 +672,13 @@ mod tests {
         }
 
         /// Counts verdicts line by line on a copy of the model; `feed` applies the body itself.
-        fn lines(&mut self, now_ms: u64, body: &[u8]) {
+        fn lines(&mut self, now_ms: u64, late: bool, body: &[u8]) {
             let mut copy = self.model.clone();
+            let strict = |model: &Model, line: &[u8]| model.clone().apply_line(now_ms, false, line);
             for line in super::super::lines(body).into_iter().take(300) {
-                let name = match copy.apply_line(now_ms, line) {
+                let would_be = if late { strict(&copy, line) } else { Verdict::Accepted };
+                let name = match copy.apply_line(now_ms, late, line) {
+                    Verdict::Accepted if would_be != Verdict::Accepted => "late".to_owned(),
                     Verdict::Accepted => "accepted".to_owned(),
                     Verdict::Duplicate { .. } => "duplicate".to_owned(),
                     Verdict::Rejected { code, field, .. } => match code {
@@ -627,7 +712,7 @@ mod tests {
     fn every_verdict_is_met(history: fn(u64) -> History) {
         let mut met = BTreeMap::new();
         let plain = (0..32).map(|seed| history(seed).take(150));
-        let limits = (0..3).map(|seed| history(seed).near_limits().take(120));
+        let limits = (0..4).map(|seed| history(seed).near_limits().take(120));
         for steps in plain.chain(limits) {
             let mut tally = Tally::default();
             tally.run(steps);
@@ -636,7 +721,7 @@ mod tests {
             }
         }
         println!("{met:#?}");
-        let wanted = "accepted|duplicate|unknown_field|line_too_long \
+        let wanted = "accepted|late|duplicate|unknown_field|line_too_long \
                       |missing_field entry_id|missing_field user_id|missing_field currency\
                       |missing_field kind\
                       |missing_field direction|missing_field amount|missing_field at_ms\
@@ -645,7 +730,8 @@ mod tests {
                       |invalid_field amount|invalid_field at_ms|invalid_field state|invalid_field \
                       pending_id|amount_negative amount|entry_in_future at_ms|entry_too_old at_ms\
                       |entry_id_conflict entry_id|pending_not_found pending_id\
-                      |pending_amount_exceeded amount|too_many_currencies currency|too_many_groups \
+                      |pending_mismatch pending_id|pending_mismatch currency\
+                      |pending_mismatch direction|invalid_field final|too_many_currencies currency|too_many_groups \
                       kind|too_many_holds |balance_overflow amount|feed 200|feed 413\
                       |feed 422|get 200|get 400|get 404|get 405|batch 200|batch 400|batch 413";
         let faults = Fault::ALL.map(|fault| [format!("line {fault:?}"), format!("body {fault:?}")]);

@@ -5,15 +5,16 @@
 //! `i64` milliseconds. The ledger reads no clock, and a refused entry changes nothing.
 
 use super::problem::Code;
-use super::stats::{BUCKET, DAY, HOUR, floor};
+use super::stats::{DAY, HOUR};
 use std::collections::{BTreeMap, HashMap};
 
 pub const MAX_CURRENCIES: usize = 16;
 pub const MAX_GROUPS: usize = 256;
-pub const MAX_HOLDS: usize = 1_024;
-pub const MAX_RECENT: usize = 1_048_576;
-/// Length of the dedup window, back from the user's latest entry.
+pub const MAX_HOLDS: usize = 65_536;
+/// Longest dedup window, back from the user's latest entry.
 pub const DEDUP_HORIZON: i64 = DAY;
+/// Accepted entries after which the dedup window begins anew.
+pub const SPAN: usize = 524_288;
 /// How far ahead of the clock an entry may be booked.
 pub const MAX_AHEAD: i64 = HOUR;
 
@@ -52,13 +53,23 @@ pub struct Group {
 pub struct Entry {
     pub id: u128,
     pub user_id: u64,
-    /// Absent in a settlement.
+    /// May be left out on a line with `pending_id`.
     pub group: Option<Group>,
-    /// Absent when a hold is voided.
+    /// May be left out when a hold is voided.
     pub amount: Option<i128>,
     pub at_ms: i64,
     pub state: State,
     pub pending_id: Option<u128>,
+    /// Whether a settlement releases what it does not post; true in all other entries.
+    pub is_final: bool,
+}
+
+impl Entry {
+    /// The hold that the entry opens or changes.
+    fn hold_id(&self) -> Option<u128> {
+        let own = matches!(self.state, State::Pending).then_some(self.id);
+        self.pending_id.or(own)
+    }
 }
 
 /// An accepted entry; `group` is its own or its hold's.
@@ -66,12 +77,16 @@ pub struct Entry {
 struct Accepted {
     entry: Entry,
     group: Group,
+    /// The user's latest time when it had been accepted.
+    kept_ms: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Hold {
     group: Group,
     amount: i128,
+    /// Whether the entry with its id was accepted, a pending one without `pending_id`.
+    has_own_line: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,12 +138,12 @@ type Refused = (Code, &'static str);
 #[derive(Clone, Debug, Default)]
 pub struct User {
     accepted: Vec<Accepted>,
-    /// Index in `accepted` of the latest entry with an id. An earlier entry with that id is outside
-    /// the dedup window.
+    /// Index in `accepted` of the latest entry with an id. An earlier entry with that id is
+    /// forgotten.
     by_id: HashMap<u128, usize>,
-    /// Number of accepted entries per 15-minute bucket, by the bucket's first millisecond.
-    in_bucket: BTreeMap<i64, usize>,
     latest_ms: Option<i64>,
+    /// R and S in the contract.
+    restarts: (i64, i64),
     balances: BTreeMap<String, Balance>,
     holds: BTreeMap<u128, Hold>,
     sums: BTreeMap<Group, i128>,
@@ -148,9 +163,10 @@ impl User {
         &self.balances
     }
 
-    /// Ids and amounts of open holds.
-    pub fn open_holds(&self) -> impl Iterator<Item = (u128, i128)> {
-        self.holds.iter().map(|(id, hold)| (*id, hold.amount))
+    /// Open holds by id: what they are held for, their amounts, and whether their own lines were
+    /// accepted.
+    pub fn open_holds(&self) -> impl ExactSizeIterator<Item = (u128, &Group, i128, bool)> {
+        self.holds.iter().map(|(id, hold)| (*id, &hold.group, hold.amount, hold.has_own_line))
     }
 
     /// The postings that statistics count: group, amount and time of each posted entry or
@@ -163,58 +179,46 @@ impl User {
         })
     }
 
+    /// Start of the dedup window: entries before it are late, ids kept before it are forgotten.
+    pub fn window_ms(&self) -> i64 {
+        let latest = self.latest_ms.unwrap_or_default();
+        (latest - DEDUP_HORIZON).max(self.restarts.0)
+    }
+
     /// Gives the verdict on an entry and applies it if accepted. The first failed check decides.
-    pub fn apply(&mut self, now_ms: i64, entry: &Entry) -> Result<Applied, Refused> {
+    /// With `late`, late entries are accepted.
+    pub fn apply(&mut self, now_ms: i64, late: bool, entry: &Entry) -> Result<Applied, Refused> {
         if entry.at_ms > now_ms + MAX_AHEAD {
             return Err((Code::EntryInFuture, "at_ms"));
         }
-        if self.is_forgotten(entry.at_ms) {
+        if !late && entry.at_ms < self.window_ms() {
             return Err((Code::EntryTooOld, "at_ms"));
         }
         if self.is_duplicate(entry)? {
             return Ok(Applied::Duplicate);
         }
-        let hold = self.settled_hold(entry)?;
-        let group = match (&entry.group, &hold) {
-            (Some(group), _) => group.clone(),
-            (None, Some(hold)) => hold.group.clone(),
-            (None, None) => unreachable!("an entry has a group or settles a hold"),
-        };
-        self.check_limits(entry, &group)?;
-        let (balance, sum) = self.moved(entry, &group, hold.as_ref())?;
-        self.keep(entry, group, balance, sum);
+        let hold = entry.hold_id().and_then(|id| self.holds.get(&id)).cloned();
+        let group = group_of(entry, hold.as_ref())?;
+        let after = hold_after(entry, hold.clone(), &group);
+        self.check_limits(entry, &group, hold.is_none() && after.is_some())?;
+        let change = held(after.as_ref()) - held(hold.as_ref());
+        let (balance, sum) = self.moved(entry, &group, change)?;
+        self.keep(entry, group, balance, sum, after);
         Ok(Applied::Accepted)
-    }
-
-    fn is_forgotten(&self, at_ms: i64) -> bool {
-        self.latest_ms.is_some_and(|latest| at_ms < latest - DEDUP_HORIZON)
     }
 
     fn is_duplicate(&self, entry: &Entry) -> Result<bool, Refused> {
         let conflict = Err((Code::EntryIdConflict, "entry_id"));
-        let same_id = self.by_id.get(&entry.id).map(|at| &self.accepted[*at].entry);
-        match same_id.filter(|known| !self.is_forgotten(known.at_ms)) {
-            Some(known) if known == entry => Ok(true),
+        let same_id = self.by_id.get(&entry.id).map(|at| &self.accepted[*at]);
+        match same_id.filter(|known| known.kept_ms >= self.window_ms()) {
+            Some(known) if known.entry == *entry => Ok(true),
             Some(_) => conflict,
-            None if self.holds.contains_key(&entry.id) => conflict,
+            None if self.holds.get(&entry.id).is_some_and(|hold| hold.has_own_line) => conflict,
             None => Ok(false),
         }
     }
 
-    fn settled_hold(&self, entry: &Entry) -> Result<Option<Hold>, Refused> {
-        let Some(pending_id) = entry.pending_id else {
-            return Ok(None);
-        };
-        let Some(hold) = self.holds.get(&pending_id) else {
-            return Err((Code::PendingNotFound, "pending_id"));
-        };
-        if entry.amount.is_some_and(|amount| amount > hold.amount) {
-            return Err((Code::PendingAmountExceeded, "amount"));
-        }
-        Ok(Some(hold.clone()))
-    }
-
-    fn check_limits(&self, entry: &Entry, group: &Group) -> Result<(), Refused> {
+    fn check_limits(&self, entry: &Entry, group: &Group, opens: bool) -> Result<(), Refused> {
         if !self.balances.contains_key(&group.currency) && self.balances.len() >= MAX_CURRENCIES {
             return Err((Code::TooManyCurrencies, "currency"));
         }
@@ -224,43 +228,22 @@ impl User {
         {
             return Err((Code::TooManyGroups, "kind"));
         }
-        if entry.state == State::Pending && self.holds.len() >= MAX_HOLDS {
+        if opens && self.holds.len() >= MAX_HOLDS {
             return Err((Code::TooManyHolds, ""));
-        }
-        if self.recent(entry.at_ms) >= MAX_RECENT {
-            return Err((Code::TooManyRecent, ""));
         }
         Ok(())
     }
 
-    /// Number of ids in the dedup window at a next entry of `at_ms`, counted by whole 15-minute
-    /// buckets.
-    fn recent(&self, at_ms: i64) -> usize {
-        let latest = self.latest_ms.map_or(at_ms, |latest| latest.max(at_ms));
-        let oldest_bucket = floor(latest - DEDUP_HORIZON, BUCKET);
-        self.in_bucket.range(oldest_bucket..).map(|(_, count)| count).sum()
-    }
-
-    /// The balance of the entry's currency and the lifetime sum of its group after applying it.
-    fn moved(
-        &self,
-        entry: &Entry,
-        group: &Group,
-        hold: Option<&Hold>,
-    ) -> Result<(Balance, i128), Refused> {
+    /// The balance of the entry's currency and the lifetime sum of its group after applying it;
+    /// `held` is what it adds to the pending amounts.
+    fn moved(&self, entry: &Entry, group: &Group, held: i128) -> Result<(Balance, i128), Refused> {
         let mut balance = self.balances.get(&group.currency).copied().unwrap_or_default();
         let mut sum = self.sums.get(group).copied().unwrap_or_default();
-        if let Some(hold) = hold {
-            balance.hold(group.direction, -hold.amount);
-        }
-        let amount = entry.amount.unwrap_or_default();
-        match entry.state {
-            State::Posted => {
-                balance.post(group.direction, amount);
-                sum += amount;
-            }
-            State::Pending => balance.hold(group.direction, amount),
-            State::Voided => {}
+        balance.hold(group.direction, held);
+        if entry.state == State::Posted {
+            let amount = entry.amount.expect("a posted entry has an amount");
+            balance.post(group.direction, amount);
+            sum += amount;
         }
         if balance.fits() && is_int64(sum) {
             Ok((balance, sum))
@@ -269,47 +252,93 @@ impl User {
         }
     }
 
-    fn keep(&mut self, entry: &Entry, group: Group, balance: Balance, sum: i128) {
+    fn keep(
+        &mut self,
+        entry: &Entry,
+        group: Group,
+        balance: Balance,
+        sum: i128,
+        hold: Option<Hold>,
+    ) {
         self.balances.insert(group.currency.clone(), balance);
-        match entry.state {
-            State::Posted => {
-                self.sums.insert(group.clone(), sum);
-            }
-            State::Pending => {
-                let amount = entry.amount.expect("a hold has an amount");
-                let group = group.clone();
-                self.holds.insert(entry.id, Hold { group, amount });
-            }
-            State::Voided => {}
+        if entry.state == State::Posted {
+            self.sums.insert(group.clone(), sum);
         }
-        if let Some(settled) = entry.pending_id {
-            self.holds.remove(&settled).expect("the hold was open");
+        if let Some(id) = entry.hold_id() {
+            match hold {
+                Some(hold) => self.holds.insert(id, hold),
+                None => self.holds.remove(&id),
+            };
         }
         self.latest_ms = self.latest_ms.max(Some(entry.at_ms));
+        let kept_ms = self.latest_ms.expect("it was just set");
         self.by_id.insert(entry.id, self.accepted.len());
-        *self.in_bucket.entry(floor(entry.at_ms, BUCKET)).or_default() += 1;
         let entry = entry.clone();
-        self.accepted.push(Accepted { entry, group });
+        self.accepted.push(Accepted { entry, group, kept_ms });
+        if self.accepted.len().is_multiple_of(SPAN) {
+            self.restarts = (self.restarts.1, kept_ms);
+        }
     }
 
     /// The balances, recomputed from the accepted entries; must equal `balances`.
     pub fn recounted(&self) -> BTreeMap<String, Balance> {
         let mut balances: BTreeMap<String, Balance> = BTreeMap::new();
-        let mut held: HashMap<u128, i128> = HashMap::new();
-        for Accepted { entry, group } in &self.accepted {
+        let mut holds: HashMap<u128, Hold> = HashMap::new();
+        for Accepted { entry, group, .. } in &self.accepted {
             let balance = balances.entry(group.currency.clone()).or_default();
-            let released = entry.pending_id.and_then(|hold| held.remove(&hold));
-            balance.hold(group.direction, -released.unwrap_or_default());
-            let amount = entry.amount.unwrap_or_default();
-            match entry.state {
-                State::Posted => balance.post(group.direction, amount),
-                State::Pending => {
-                    balance.hold(group.direction, amount);
-                    held.insert(entry.id, amount);
-                }
-                State::Voided => {}
+            if entry.state == State::Posted {
+                balance.post(group.direction, entry.amount.expect("it has an amount"));
             }
+            let Some(id) = entry.hold_id() else { continue };
+            let before = holds.remove(&id);
+            let after = hold_after(entry, before.clone(), group);
+            balance.hold(group.direction, held(after.as_ref()) - held(before.as_ref()));
+            holds.extend(after.map(|hold| (id, hold)));
         }
         balances
     }
+}
+
+fn held(hold: Option<&Hold>) -> i128 {
+    hold.map_or(0, |hold| hold.amount)
+}
+
+/// The group that an entry counts for: its own, or that of the open hold which it changes. Its own
+/// must agree with that of an open hold in currency and direction.
+fn group_of(entry: &Entry, hold: Option<&Hold>) -> Result<Group, Refused> {
+    match (&entry.group, hold) {
+        (None, None) => Err((Code::PendingNotFound, "pending_id")),
+        (None, Some(hold)) => Ok(hold.group.clone()),
+        (Some(own), None) => Ok(own.clone()),
+        (Some(own), Some(hold)) => {
+            let is_named = entry.pending_id.is_some();
+            let mismatch =
+                |field| Err((Code::PendingMismatch, if is_named { "pending_id" } else { field }));
+            if own.currency != hold.group.currency {
+                return mismatch("currency");
+            }
+            if own.direction != hold.group.direction {
+                return mismatch("direction");
+            }
+            Ok(own.clone())
+        }
+    }
+}
+
+/// The hold that an entry leaves, after what it adds and releases; `None` if nothing is held.
+fn hold_after(entry: &Entry, hold: Option<Hold>, group: &Group) -> Option<Hold> {
+    entry.hold_id()?;
+    let mut hold =
+        hold.unwrap_or_else(|| Hold { group: group.clone(), amount: 0, has_own_line: false });
+    let released = match entry.state {
+        State::Pending => {
+            hold.amount += entry.amount.unwrap_or_default();
+            hold.has_own_line |= entry.pending_id.is_none();
+            0
+        }
+        State::Posted if entry.is_final => hold.amount,
+        State::Posted | State::Voided => entry.amount.unwrap_or(hold.amount),
+    };
+    hold.amount = (hold.amount - released).max(0);
+    (hold.amount > 0).then_some(hold)
 }

@@ -66,8 +66,8 @@ impl Model {
     }
 
     /// Applies a feed body; returns status (200, 413 or 422) and body of the answer to
-    /// `POST /v1/entries`.
-    pub fn feed(&mut self, now_ms: u64, body: &[u8]) -> (u16, String) {
+    /// `POST /v1/entries`, with `late=accept` if `late`.
+    pub fn feed(&mut self, now_ms: u64, late: bool, body: &[u8]) -> (u16, String) {
         if body.len() > MAX_FEED_BYTES {
             return too_large(Code::ContentTooLarge);
         }
@@ -77,7 +77,7 @@ impl Model {
         }
         let (mut accepted, mut duplicates, mut results) = (0, 0, Vec::new());
         for (index, line) in lines.into_iter().enumerate() {
-            match self.apply_line(now_ms, line) {
+            match self.apply_line(now_ms, late, line) {
                 Verdict::Accepted => accepted += 1,
                 Verdict::Duplicate { entry_id } => {
                     duplicates += 1;
@@ -103,7 +103,7 @@ impl Model {
     }
 
     /// Gives the verdict on a line and applies it if accepted.
-    pub fn apply_line(&mut self, now_ms: u64, line: &[u8]) -> Verdict {
+    pub fn apply_line(&mut self, now_ms: u64, late: bool, line: &[u8]) -> Verdict {
         let entry::Line { entry_id, entry } = entry::read(line);
         let rejected = |entry_id, code, field: &str| Verdict::Rejected {
             entry_id,
@@ -115,7 +115,7 @@ impl Model {
             Err(problem) => return rejected(entry_id, problem.code, &problem.field),
         };
         let user = self.users.entry(entry.user_id).or_default();
-        match user.apply(signed(now_ms), &entry) {
+        match user.apply(signed(now_ms), late, &entry) {
             Ok(Applied::Accepted) => Verdict::Accepted,
             Ok(Applied::Duplicate) => Verdict::Duplicate { entry_id },
             Err((code, field)) => rejected(entry_id, code, field),

@@ -18,11 +18,10 @@ pub enum Code {
     EntryTooOld,
     EntryIdConflict,
     PendingNotFound,
-    PendingAmountExceeded,
+    PendingMismatch,
     TooManyCurrencies,
     TooManyGroups,
     TooManyHolds,
-    TooManyRecent,
     BalanceOverflow,
     InvalidParameter,
     InvalidWindow,
@@ -73,17 +72,23 @@ impl Code {
             ),
             Code::EntryTooOld => (
                 "entry_too_old",
-                "The booking time is more than 24 hours before this user's latest entry.",
+                "The booking time lies before this user's dedup window: send it with late=accept \
+                 if it was never accepted.",
             ),
-            Code::EntryIdConflict => {
-                ("entry_id_conflict", "This user already has a different entry with that id.")
-            }
-            Code::PendingNotFound => {
-                ("pending_not_found", "This user has no open hold with that id.")
-            }
-            Code::PendingAmountExceeded => {
-                ("pending_amount_exceeded", "The settlement is larger than its hold.")
-            }
+            Code::EntryIdConflict => (
+                "entry_id_conflict",
+                "This user already has an entry with that id, with other fields or with a hold \
+                 that is still open.",
+            ),
+            Code::PendingNotFound => (
+                "pending_not_found",
+                "This user has no open hold with that id, and the line gives no currency, kind \
+                 and direction of its own.",
+            ),
+            Code::PendingMismatch => (
+                "pending_mismatch",
+                "The open hold with that id has another currency or another direction.",
+            ),
             Code::TooManyCurrencies => {
                 ("too_many_currencies", "This user already has 16 currencies.")
             }
@@ -91,14 +96,11 @@ impl Code {
                 "too_many_groups",
                 "This user already has 256 groups of currency, kind and direction.",
             ),
-            Code::TooManyHolds => ("too_many_holds", "This user already has 1,024 open holds."),
-            Code::TooManyRecent => (
-                "too_many_recent",
-                "This user already has 1,048,576 entries in the dedup window of 24 hours.",
+            Code::TooManyHolds => ("too_many_holds", "This user already has 65,536 open holds."),
+            Code::BalanceOverflow => (
+                "balance_overflow",
+                "A balance, a pending sum or a lifetime sum would overflow a 64-bit integer.",
             ),
-            Code::BalanceOverflow => {
-                ("balance_overflow", "A balance or a lifetime sum would overflow a 64-bit integer.")
-            }
             Code::InvalidParameter => (
                 "invalid_parameter",
                 "A parameter is unknown, repeated, empty or has a value that is not allowed.",

@@ -412,8 +412,9 @@ fn to_request(step: Step, reference: &Reference, random: &mut Random) -> (Vec<u8
     let close = if random.in_thousand(30) { "connection: close\r\n" } else { "" };
     match step {
         Step::Get { target, .. } => (to_read_request(&target, close, reference, random), true),
-        Step::Feed { body, .. } => {
-            (post("/v1/entries", "application/x-ndjson", close, &body, random), false)
+        Step::Feed { late, body, .. } => {
+            let target = if late { "/v1/entries?late=accept" } else { "/v1/entries" };
+            (post(target, "application/x-ndjson", close, &body, random), false)
         }
         Step::Batch { body, .. } => {
             (post("/v1/batch", "application/json", close, &body, random), true)

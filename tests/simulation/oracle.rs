@@ -52,7 +52,7 @@ impl History {
         self.accepted.truncate(version as usize);
         self.model = Model::default();
         for (draft, _) in &self.accepted {
-            let judged = self.model.apply_line(now_ms, &line(draft));
+            let judged = self.model.apply_line(now_ms, draft.late_accepted, &line(draft));
             assert_eq!(judged, Judged::Accepted, "accepted entries are accepted again");
         }
     }
@@ -74,8 +74,8 @@ impl Oracle {
         position: u64,
     ) -> Result<(), String> {
         let history = self.users.entry(draft.user.0).or_default();
-        let (got, expected) =
-            (verdict_name(verdict), judged_name(&history.model.apply_line(now_ms, &line(draft))));
+        let judged = history.model.apply_line(now_ms, draft.late_accepted, &line(draft));
+        let (got, expected) = (verdict_name(verdict), judged_name(&judged));
         if got != expected {
             return Err(format!("{draft:?}: {got}, and the model says {expected}"));
         }

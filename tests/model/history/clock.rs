@@ -119,7 +119,7 @@ mod tests {
     fn answers(now_ms: u64, history: History) -> Vec<String> {
         let mut model = Model::new();
         let answer = |step| match step {
-            Step::Feed { body, .. } => model.feed(now_ms, &body).1,
+            Step::Feed { late, body, .. } => model.feed(now_ms, late, &body).1,
             Step::Get { target, .. } => model.get(now_ms, &target).body,
             Step::Batch { body, .. } => model.batch(now_ms, &body).body,
         };

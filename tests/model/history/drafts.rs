@@ -136,13 +136,9 @@ pub fn id_text(id: u128, random: &mut Random) -> String {
     }
 }
 
-/// Parses an id that `id_text` made.
+/// The value of any valid id.
 fn id_of(text: &str) -> Option<u128> {
-    if text.contains('-') {
-        u128::from_str_radix(&text.replace('-', ""), 16).ok()
-    } else {
-        text.parse().ok()
-    }
+    super::super::entry::id(text)
 }
 
 fn quoted(text: &str) -> String {
@@ -193,7 +189,7 @@ impl Draft {
         self.set_raw(name, number.to_string());
     }
 
-    fn set_raw(&mut self, name: &str, text: impl Into<String>) {
+    pub fn set_raw(&mut self, name: &str, text: impl Into<String>) {
         self.set(name, Value::Raw(text.into()));
     }
 
@@ -310,6 +306,7 @@ impl Draft {
             2 => self.set_text("currency", "EUR"),
             3 => self.set_text("kind", "topup"),
             4 => self.set_text("direction", random.pick(&["credit", "debit"])),
+            5 if random.percent(50) => self.set_raw("final", random.pick(&["true", "false"])),
             5 => self.set_text("state", random.pick(&["posted", "pending", "voided"])),
             6 => self.set_text("pending_id", random.below(120).to_string()),
             _ => self.set_number("amount", (self.number("amount") - 1).max(0)),
@@ -514,11 +511,13 @@ impl Draft {
             "at_ms",
             "state",
             "pending_id",
+            "final",
         ];
         self.set_raw(random.pick(&names), random.pick(&values));
     }
 
     fn wrong_value(&mut self, random: &mut Random) {
+        let long = ["!".repeat(128), "!".repeat(129)];
         let ids = [
             "",
             "00",
@@ -545,6 +544,14 @@ impl Draft {
             "1\0",
             "+192f0c1-0000-7000-8000-000000000000",
             "10000000000000000000000000000000000000000",
+            "tx9:1",
+            "a b",
+            "a\"b",
+            "a\\b",
+            "~",
+            "\u{7f}",
+            &long[0],
+            &long[1],
         ];
         let users = [
             "",
@@ -563,7 +570,11 @@ impl Draft {
         ];
         let currencies = [
             "",
+            "E",
             "EU",
+            "E/",
+            "/E",
+            "E:2",
             "eur",
             "Eur",
             "1AB",
@@ -581,6 +592,8 @@ impl Draft {
             "1a",
             "_a",
             "a-b",
+            ":a",
+            "a/b",
             "a b",
             "a\0",
             "\u{e9}",
@@ -656,6 +669,7 @@ impl Draft {
 
     fn wrong_shape(&mut self, random: &mut Random) {
         match random.below(12) {
+            0 if random.percent(50) => self.set_raw("final", random.pick(&["true", "1", "null"])),
             0 => self.set_raw("pending_id", "5"),
             1 => self.set_raw("pending_id", "null"),
             2 => self.set_text("pending_id", "7"),
