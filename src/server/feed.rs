@@ -209,3 +209,21 @@ impl Feed {
 fn blocked_or_ready(shared: &Shared, local_slice: usize) -> Progress {
     if shared.owners[local_slice].is_throttled() { Progress::Blocked } else { Progress::Ready }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::problem::{Code, Field, Problem};
+    use crate::ledger::id::ENTRY_ID_BYTES;
+
+    #[test]
+    fn no_result_is_longer_than_was_reserved() {
+        let (id, name) = ([b'~'; ENTRY_ID_BYTES], [b'n'; 64]);
+        for &code in Code::ALL {
+            let mut verdicts = Verdicts::default();
+            verdicts.reject(9_999, &id, &Problem { code, field: Field::echo(&name) });
+            let comma = 1;
+            assert!(verdicts.bytes() + comma <= RESULT_BYTES, "{code:?}: {}", verdicts.bytes());
+        }
+    }
+}

@@ -93,8 +93,8 @@ pub const ROWS_AT_ONCE_BYTES: usize = 64 << 10;
 /// Memory of a read that is answered in steps, without a large answer, in bytes: the request, and a
 /// small answer.
 pub const HEAVY_READ_BYTES: usize = 2 << 10;
-/// Maximum bytes that one line of a feed adds to its answer.
-pub const RESULT_BYTES: usize = 320;
+/// Maximum bytes that one line of a feed adds to its answer: the longest id, field and detail.
+pub const RESULT_BYTES: usize = 448;
 /// Bytes reserved for each item of a batch that another core answers: most bodies are smaller.
 pub const ITEM_BYTES: usize = 256;
 /// Number of reads up to which the answer to a batch is rarely large: such a batch is sent even if
