@@ -77,8 +77,9 @@
 //!   *released* after use; an answer *fits* or is refused.
 //! - **core**: a thread pinned to a CPU, with its ring, connections and slices. Never a slice.
 //! - **credit**: the right to have one more request outstanding at another core.
-//! - **dedup window**: the 24 hours before a user's latest entry, in which a repeated entry id is
-//!   noticed. A *fingerprint* is the hash by which an id or an entry is remembered.
+//! - **dedup window**: the 24 hours before a user's latest entry, or less for a busy user, in which
+//!   a repeated entry id is noticed. An entry before it is *late*. A *fingerprint* is the hash by
+//!   which an id or an entry is remembered.
 //! - **lame duck**: a server that wants no new clients, and says so on `/readyz` only. **Drain**:
 //!   no new connections, and each open one is closed with its last answer. **Shutdown**: a socket's
 //!   sending side is closed, or the process ends. A core is *at rest* when it drains, has no
@@ -173,7 +174,10 @@
 //! src/ledger/entry.rs        entries and verdicts
 //! src/ledger/user.rs         one user: judges and books entries
 //! src/ledger/holds.rs        open holds of one user
-//! src/ledger/recent.rs       dedup window: remembered entry ids of one user
+//! src/ledger/recent.rs       dedup window: remembered entry ids of one user, late entries
+//! src/ledger/fingerprint.rs  what is remembered of an entry: 16 bytes
+//! src/ledger/tables.rs       hash tables of a user with many remembered ids
+//! src/ledger/secret.rs       secret that keys hash tables
 //! src/ledger/counters.rs     statistics of one user: lifetime and by bucket
 //! src/ledger/rows.rs         a block of packed statistics rows
 //! src/ledger/packed.rs       groups, ids and rows of a small user in one memory block
@@ -276,6 +280,7 @@
 //! src/engine/arena.rs        memory arena of a core; its prefault thread
 //! src/engine/mesh.rs         queues from each core to each other
 //! src/engine/queue.rs        SPSC queue between two cores
+//! src/engine/random.rs       salts and secrets
 //! src/engine/parking.rs      park and wake
 //! src/engine/sync.rs         atomics, replaceable by a model checker
 //! src/engine/control.rs      drain, stop and wake commands to a core

@@ -1,15 +1,15 @@
-//! Golden test of disk format version 2: a data directory, kept as text, that every later program
+//! Golden test of disk format version 3: a data directory, kept as text, that every later program
 //! must load, and the answers that a server gives on it.
 //!
-//! - `data/golden/v2/data.txt` holds each file of the directory: a line with its name and size,
+//! - `data/golden/v3/data.txt` holds each file of the directory: a line with its name and size,
 //!   then rows of its bytes in hexadecimal, each with its offset. Rows of zeros are left out.
-//! - `data/golden/v2/answers.txt` is a script: requests (`> `), each followed by its answer (`< `,
-//!   status and body), in order.
+//! - `data/golden/v3/answers.txt` is a script: requests (`> `), each followed by its answer (`< `,
+//!   status and body), in order. `LATE` is a feed that accepts late entries.
 //!
 //! `cargo test --test purser make_golden -- --ignored` made both and refuses to run again: a new
 //! format version gets a new directory beside this one.
 
-use crate::server::client::{Client, feed, get};
+use crate::server::client::{self, Client, feed, get};
 use crate::server::{Scratch, Server, becomes_true, entries, slice_manifest};
 use purser::journal::{File, manifest, slice_directory};
 use std::fmt::Write as _;
@@ -17,8 +17,8 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-const DATA: &str = include_str!("data/golden/v2/data.txt");
-const ANSWERS: &str = include_str!("data/golden/v2/answers.txt");
+const DATA: &str = include_str!("data/golden/v3/data.txt");
+const ANSWERS: &str = include_str!("data/golden/v3/answers.txt");
 /// Bytes per row.
 const ROW: usize = 64;
 
@@ -44,13 +44,21 @@ fn unpack(text: &str, root: &Path) {
     }
 }
 
+/// A feed of one line that accepts late entries.
+fn feed_late(line: &str) -> Vec<u8> {
+    client::post("/v1/entries?late=accept", "application/x-ndjson", line)
+}
+
 /// Sends the script's requests and returns the script with the answers received.
 fn play(client: &mut Client, script: &str) -> String {
     let mut said = String::new();
     for request in script.lines().filter_map(|line| line.strip_prefix("> ")) {
         let response = match request.strip_prefix("GET ") {
             Some(target) => client.ask(get(target)),
-            None => client.ask(feed(entries(&[request]))),
+            None => match request.strip_prefix("LATE ") {
+                Some(line) => client.ask(feed_late(line)),
+                None => client.ask(feed(entries(&[request]))),
+            },
         };
         writeln!(said, "> {request}\n< {} {}", response.status(), response.body)
             .expect("a string takes all");
@@ -67,7 +75,7 @@ fn check(client: &mut Client, script: &str) {
 }
 
 #[test]
-fn version_2_loads() {
+fn version_3_loads() {
     assert!(DATA.len() + ANSWERS.len() < 200_000, "golden files are small");
     let scratch = Scratch::new("golden");
     let root = scratch.join("data");
@@ -166,6 +174,48 @@ fn void(id: u64, user: u64, hold: u64, at: u64) -> String {
     )
 }
 
+/// A line on a hold with more members.
+fn on_hold(id: &str, hold: &str, at: u64, members: &str) -> String {
+    format!(
+        "{{\"entry_id\":\"{id}\",\"user_id\":\"3\",\"at_ms\":{at},\"pending_id\":\"{hold}\",\
+         {members}}}"
+    )
+}
+
+/// Currency, kind and direction of a line on a hold.
+const OWN: &str = r#""currency":"USD/2","kind":"Payment.captured:1","direction":"debit""#;
+
+/// Entries on holds of every form, with ids that begin with `id`.
+fn on_holds(id: &str, at: u64) -> Vec<String> {
+    let (new, open) = (format!("{id}:new"), format!("{id}:open"));
+    let line =
+        |n: u64, hold: &str, members: &str| on_hold(&format!("{id}:{n}"), hold, at + n, members);
+    vec![
+        line(1, &new, &format!(r#"{OWN},"amount":500,"state":"pending""#)),
+        line(2, &new, r#""amount":70,"state":"pending""#),
+        line(3, &new, r#""amount":120,"final":false"#),
+        line(4, &new, &format!(r#"{OWN},"amount":1,"final":false"#)),
+        line(5, &new, r#""amount":40,"state":"voided""#),
+        line(6, &open, &format!(r#"{OWN},"amount":9,"state":"pending""#)),
+        post(&open, 3, ("USD/2", "its.own", "debit", 90), at + 7, "pending"),
+        line(8, "none", &format!(r#"{OWN},"amount":6"#)),
+        line(9, "none", &format!(r#"{OWN},"state":"voided""#)),
+    ]
+}
+
+/// Late entries, each in another grain.
+fn late_lines(id: u64, n: u64) -> [String; 4] {
+    [2 * DAY, 7 * DAY, 60 * DAY, 900 * DAY].map(|ago| {
+        post(
+            id + ago / DAY,
+            OLD,
+            ("COIN", "late", "credit", 1 + n.cast_signed()),
+            T - ago - n,
+            "posted",
+        )
+    })
+}
+
 /// Entries of the snapshot, fed in one request.
 fn before_the_snapshot() -> Vec<String> {
     let coin = |direction, amount| ("COIN", "topup", direction, amount);
@@ -197,6 +247,7 @@ fn before_the_snapshot() -> Vec<String> {
         settle(131, 3, 101, 101, T + 31),
         void(132, 3, 102, T + 32),
     ]);
+    lines.extend(on_holds("snapshot", T + 40));
     // Many ids in the dedup window, of every form.
     for n in 0..60_u128 {
         let id =
@@ -245,6 +296,7 @@ fn after_the_snapshot() -> [Vec<Vec<String>>; 3] {
     [
         vec![
             vec![settle(300, 3, 103, 3, T + 100), void(301, 3, 104, T + 101)],
+            on_holds("log", T + 110),
             vec![post(302, 3, euro("new_kind", 9), T + 102, "pending")],
             (0..30).map(|n| post(310 + n, 7, euro("topup", n as i64), T + n, "posted")).collect(),
         ],
@@ -304,16 +356,25 @@ fn script() -> String {
         post(507, 6, coin(1), T, "posted"),
         post(508, LAST, coin(1), 1, "posted"),
         post(509, 8, coin(1), T, "posted"),
+        // Holds that the snapshot and the log have.
+        on_hold("e1", "snapshot:new", T + 300, r#""amount":9,"final":false"#),
+        on_hold("e2", "log:new", T + 300, r#""state":"voided","amount":1"#),
+        on_hold("log:3", "log:new", T + 113, r#""amount":120,"final":false"#),
+        post("snapshot:open", 3, ("USD/2", "its.own", "debit", 90), T + 300, "pending"),
+        on_hold("e3", "log:open", T + 300, &format!(r#"{OWN},"amount":1,"state":"pending""#)),
     ];
     let feeds: String = feeds.iter().map(|line| format!("> {line}\n")).collect();
+    let late = late_lines(20_000, 1).into_iter().chain(late_lines(30_000, 2));
+    let late: String = late.map(|line| format!("> {line}\n> LATE {line}\n")).collect();
+    let feeds = feeds + &late;
     format!("{reads}{feeds}{reads}")
 }
 
 #[test]
 #[ignore = "it made the golden files, and refuses to make them again"]
 fn make_golden() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/v2");
-    assert_eq!(DATA, "", "version 2 is what it is: it is never made again");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/v3");
+    assert_eq!(DATA, "", "version 3 is what it is: it is never made again");
     let scratch = Scratch::new("make-golden");
     let root = scratch.join("data");
     // An ephemeral server gets the same entries and must give the same answers.
@@ -323,7 +384,14 @@ fn make_golden() {
         other.feed(lines);
     };
     let mut server = Server::with_data(&root, &["--snapshot-after-mib", "1"]);
+    let fed_late = |server: &Server, id: u64| {
+        for line in late_lines(id, 0) {
+            server.ask(feed_late(&line));
+            other.ask(feed_late(&line));
+        }
+    };
     fed(&server, &before_the_snapshot());
+    fed_late(&server, 40_000);
     let mut n = 0;
     while slice_files(&root).0.last < 2 {
         fed(&server, &[filling(n)]);
@@ -338,6 +406,7 @@ fn make_golden() {
         }
         requests.iter().for_each(|lines| fed(&server, lines));
     }
+    fed_late(&server, 20_000);
     server.kill();
     let data = pack(&root);
     unpack(&data, &scratch.join("copy"));

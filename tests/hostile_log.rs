@@ -11,6 +11,7 @@ use purser::journal::frame::{
 };
 use purser::journal::segment::Header;
 use purser::journal::{File, Place, manifest, slice_directory};
+use purser::ledger::secret::Secret;
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
 use purser::slice::source::{self, Source};
@@ -229,7 +230,8 @@ impl OneSegment {
     /// bytes that a step copied and checksummed.
     fn recover(&mut self) -> (Report, Duration, Duration, u64) {
         let manifest = manifest::SliceManifest { first: 1, last: 1, ..Default::default() };
-        let (mut slice, mut recovery) = (Slice::new(usize::MAX), Recovery::new(PLACE, 1, manifest));
+        let (mut slice, mut recovery) =
+            (Slice::new(usize::MAX, Secret::default()), Recovery::new(PLACE, 1, manifest));
         let (mut whole, mut longest, mut most) = (Duration::ZERO, Duration::ZERO, 0);
         loop {
             let (mut asked, before) = (Vec::new(), recovery.report().worked_bytes);

@@ -10,6 +10,7 @@ use criterion::{BatchSize, Bencher, Criterion, Throughput};
 use hashbrown::{HashMap, HashTable};
 use purser::ledger::id::UserId;
 use purser::ledger::index::Index;
+use purser::ledger::secret::Secret;
 use purser::prefetch;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
@@ -32,7 +33,8 @@ fn users(count: u64) -> Vec<User> {
 }
 
 /// User id to slot.
-trait Slots: Default {
+trait Slots {
+    fn new() -> Self;
     fn insert(&mut self, users: &[User], slot: u32);
     fn find(&self, users: &[User], id: UserId) -> Option<u32>;
     fn bytes(&self) -> usize;
@@ -41,6 +43,10 @@ trait Slots: Default {
 }
 
 impl Slots for Index {
+    fn new() -> Self {
+        Self::new(Secret::default())
+    }
+
     fn insert(&mut self, users: &[User], slot: u32) {
         let id = users[slot as usize].id;
         self.insert(id, slot, |slot| users[slot as usize].id == id).expect("a new user");
@@ -84,6 +90,10 @@ impl Hasher for UserHasher {
 type Map = HashMap<UserId, u32, BuildHasherDefault<UserHasher>>;
 
 impl Slots for Map {
+    fn new() -> Self {
+        Self::default()
+    }
+
     fn insert(&mut self, users: &[User], slot: u32) {
         assert_eq!(self.insert(users[slot as usize].id, slot), None);
     }
@@ -99,6 +109,10 @@ impl Slots for Map {
 }
 
 impl Slots for HashTable<u32> {
+    fn new() -> Self {
+        Self::default()
+    }
+
     fn insert(&mut self, users: &[User], slot: u32) {
         let id = users[slot as usize].id;
         let (is, hash) = (
@@ -119,7 +133,7 @@ impl Slots for HashTable<u32> {
 }
 
 fn build<S: Slots>(users: &[User]) -> S {
-    let mut slots = S::default();
+    let mut slots = S::new();
     (0..users.len() as u32).for_each(|slot| slots.insert(users, slot));
     slots
 }
@@ -173,7 +187,7 @@ fn print_growth<S: Slots>(name: &str, users: &[User]) {
     let (mut least, mut greatest) = (f64::MAX, 0f64);
     let mut pauses = [Duration::ZERO; ROUNDS];
     for pause in &mut pauses {
-        let mut slots = S::default();
+        let mut slots = S::new();
         for slot in 0..users.len() {
             let start = Instant::now();
             slots.insert(users, slot as u32);

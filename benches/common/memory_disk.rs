@@ -5,6 +5,7 @@ use super::ram_disk::RamDisk;
 use purser::journal::frame::{ALIGN, FrameBuffer, Kind, NO_SALT};
 use purser::journal::segment::Header;
 use purser::journal::{File, Place, manifest};
+use purser::ledger::secret::Secret;
 use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
@@ -24,7 +25,7 @@ impl MemoryDisk {
     /// Creates a disk with the log of a population's whole history.
     pub fn log(population: Population) -> Self {
         let mut disk = Self(RamDisk::new(PLACE));
-        let mut slice = Slice::new(usize::MAX);
+        let mut slice = Slice::new(usize::MAX, Secret::default());
         let settings =
             Settings { place: PLACE, snapshot_after_bytes: u64::MAX, segments: Segments::DISK };
         let mut store = Store::new(settings, Recovered::default());
@@ -76,7 +77,7 @@ impl MemoryDisk {
     /// Recovers an empty slice from this disk.
     pub fn recover(&self) -> (Slice, Report) {
         let mut files = &self.0;
-        let mut slice = Slice::new(usize::MAX);
+        let mut slice = Slice::new(usize::MAX, Secret::default());
         let mut recovery = Recovery::new(PLACE, 1, self.0.manifest);
         while !source::step(&mut recovery, &mut slice, &mut files)
             .unwrap_or_else(|error| panic!("{error:?}"))

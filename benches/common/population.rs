@@ -11,6 +11,7 @@ use purser::api::FEED_LINES;
 use purser::ledger::amount::{Amount, Currency, Direction};
 use purser::ledger::entry::{Action, EntryRef, Movement, Verdict};
 use purser::ledger::id::{EntryId, UserId};
+use purser::ledger::secret::Secret;
 use purser::ledger::time::Millis;
 use purser::slice::{NoLog, Slice};
 use std::fmt::Write;
@@ -98,7 +99,7 @@ impl Population {
 
     /// Creates a slice that has applied the whole history at [`NOW`].
     pub fn slice(&self) -> Slice {
-        let mut slice = Slice::new(usize::MAX);
+        let mut slice = Slice::new(usize::MAX, Secret::default());
         for n in 0..self.history() {
             let (_, verdict) = slice.apply(NOW, &self.entry(n).as_entry(), &mut NoLog);
             assert_eq!(verdict, Verdict::Accepted);

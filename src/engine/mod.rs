@@ -53,6 +53,7 @@ pub mod parking;
 pub mod priority;
 pub mod probe;
 pub mod queue;
+pub mod random;
 pub mod repartition;
 pub mod ring;
 pub mod snapshot;

@@ -9,12 +9,12 @@
 use super::directory::{self, Directory, Error};
 use super::files::Files;
 use super::generation::Unfinished;
+use super::random;
 use super::{Failure, arena};
 use crate::journal::{Place, manifest};
 use crate::slice::StepOutcome;
 use crate::slice::repartition::{DirectoryTask, Error as Refusal, Order, Repartition};
 use std::collections::BTreeMap;
-use std::io;
 
 /// Progress callback: bytes done, and bytes in total. Returns whether to continue.
 pub type OnProgress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
@@ -44,7 +44,7 @@ pub fn repartition(
         slice.unnamed(&manifest)?;
         manifests.push(manifest);
     }
-    let mut machine = Repartition::new(old, new, manifests, unnamed);
+    let mut machine = Repartition::new(old, new, manifests, unnamed, random::secret()?);
     let mut driver = Driver { unfinished: None, directory, new, files: BTreeMap::new() };
     loop {
         let (mut orders, left) = (Vec::new(), machine.old_slices_left());
@@ -114,17 +114,7 @@ impl Driver {
         if place.generation == self.new.generation { self.new } else { *self.directory.manifest() }
     }
 
-    fn failure(&self, why: Refusal) -> Failure {
-        match why {
-            Refusal::Fault(place, fault) => self.directory.slice(place.slice).unloadable(fault),
-            Refusal::IndexFull(place, user) => {
-                let path = self.directory.slice_by(&self.new, place.slice).path;
-                let user = user.0;
-                let why = format!(
-                    "user {user} does not fit the index: too many users have ids with the same hash"
-                );
-                Failure::new("write", path.display().to_string(), io::Error::other(why))
-            }
-        }
+    fn failure(&self, Refusal(place, fault): Refusal) -> Failure {
+        self.directory.slice(place.slice).unloadable(fault)
     }
 }

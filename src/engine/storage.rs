@@ -30,7 +30,8 @@ use super::directory::{SliceDirectory, sync};
 use super::file_system::write_in_place;
 use super::files::Files;
 use super::priority::SpareCpus;
-use crate::journal::frame::{ALIGN, FrameBuffer, NO_SALT};
+use super::random;
+use crate::journal::frame::{ALIGN, FrameBuffer};
 use crate::journal::{File, manifest};
 use crate::slice::disk::{Done, Task};
 use crate::slice::snapshot::{BUFFER_BYTES, BUFFERS};
@@ -188,7 +189,7 @@ impl Worker {
         let done = match task {
             Task::Prepare { segment, bytes, from } => {
                 self.remove_files();
-                let prepared = salt().and_then(|salt| {
+                let prepared = random::salt().and_then(|salt| {
                     let file = self.prepare(segment, bytes, from)?;
                     Ok((salt, (segment, file)))
                 });
@@ -403,12 +404,6 @@ impl Worker {
             done => done.map(|()| true),
         }
     }
-}
-
-/// A salt for a segment. Nobody outside this process can predict it.
-fn salt() -> Result<u64, Failure> {
-    let drawn = getrandom::u64().map_err(io::Error::from).map_err(Failure::of("draw", "a salt"))?;
-    Ok(drawn.max(NO_SALT + 1))
 }
 
 const RETRIED: &str = "will retry";

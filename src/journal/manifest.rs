@@ -32,7 +32,7 @@
 use super::{Fault, File, Place};
 
 /// Version of the formats that this program writes, and the only one that it reads.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 /// Version of the hash that distributes users over slices ([`crate::ledger::id::UserId::hash`]).
 pub const HASH_VERSION: u64 = 1;
 
@@ -206,7 +206,7 @@ mod tests {
 
     const DIRECTORY: &str = "purser data 2\ngeneration 7\nslices 3\nhash 1\ncrc32c ba7e76c3\n";
     const SLICE: &str =
-        "purser slice 2\ngeneration 7\nslice 2\nsnapshot 3 8192\nsegments 12 15\ncrc32c f0236914\n";
+        "purser slice 3\ngeneration 7\nslice 2\nsnapshot 3 8192\nsegments 12 15\ncrc32c f0236914\n";
     const PLACE: Place = Place { generation: 7, slice: 2, file: 0 };
 
     #[test]
@@ -282,7 +282,7 @@ mod tests {
             "snapshot 0 0\nsegments 0 2\n",
             "snapshot 3 0\nsegments 1 2\n",
         ] {
-            let text = sealed(format!("purser slice 2\ngeneration 7\nslice 2\n{bad}"));
+            let text = sealed(format!("purser slice 3\ngeneration 7\nslice 2\n{bad}"));
             assert_eq!(
                 SliceManifest::decode(text.as_bytes(), PLACE),
                 Err(ManifestError::Malformed)

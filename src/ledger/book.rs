@@ -11,9 +11,10 @@ use super::amount::is_kind;
 use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
 use super::image::{LAST_VERSION, Malformed};
-use super::index::{Index, NotAdded, UserSlot};
+use super::index::{Index, KnownUser, UserSlot};
 use super::memory::{Lookup, PrefetchStep};
 use super::names::{KindId, Names};
+use super::secret::Secret;
 use super::time::Millis;
 use super::user::{Effect, User};
 use crate::prefetch;
@@ -87,12 +88,13 @@ pub struct Book {
 }
 
 impl Book {
-    /// An empty book. It refuses new entries while [`Self::bytes`] is above `mark_bytes`.
-    pub fn new(mark_bytes: usize) -> Self {
+    /// An empty book. It refuses new entries while [`Self::bytes`] is above `mark_bytes`. `secret`
+    /// keys its hash tables.
+    pub fn new(mark_bytes: usize, secret: Secret) -> Self {
         Self {
             chunks: Vec::new(),
-            index: Index::default(),
-            names: Names::default(),
+            index: Index::new(secret),
+            names: Names::new(secret),
             heap_bytes: 0,
             resident_permille: LEAST_RESIDENT_PERMILLE,
             entries: 0,
@@ -155,11 +157,12 @@ impl Book {
     /// use purser::ledger::book::Book;
     /// use purser::ledger::entry::{Action, EntryRef, Movement, Verdict};
     /// use purser::ledger::id::{EntryId, UserId};
+    /// use purser::ledger::secret::Secret;
     /// use purser::ledger::time::Millis;
     ///
     /// let coin = Currency::parse(b"COIN").expect("a currency");
     /// let now = Millis(1_763_900_000_000);
-    /// let mut book = Book::new(usize::MAX);
+    /// let mut book = Book::new(usize::MAX, Secret::default());
     /// let (direction, amount) = (Direction::Credit, Amount::new(500).expect("not negative"));
     /// let movement = Movement { currency: coin, kind: "topup", direction, amount };
     /// let action = Action::Post(movement);
@@ -210,8 +213,7 @@ impl Book {
         Ok(Replayed::Booked)
     }
 
-    /// Judges an entry of the user in `slot`. Without a slot the user is new, and the index must be
-    /// able to hold it.
+    /// Judges an entry of the user in `slot`. Without a slot the user is new.
     #[inline(always)]
     fn judge<'a>(
         &self,
@@ -227,11 +229,7 @@ impl Book {
                 &new_user
             }
         };
-        let effect = user.judge(&self.names, now, entry)?;
-        if slot.is_none() && !self.index.has_space(entry.user) {
-            return Err(Rejection::InsufficientStorage.into());
-        }
-        Ok(effect)
+        user.judge(&self.names, now, entry)
     }
 
     #[inline]
@@ -249,7 +247,7 @@ impl Book {
     /// Returns an estimate of the ledger's bytes once they are restored.
     pub fn presize(&mut self, users: usize, image_bytes: usize) -> usize {
         assert!(self.users() == 0, "the index is sized before the first user is added");
-        self.index = Index::for_users(users);
+        self.index = Index::for_users(users, self.names.secret());
         self.index.heap_bytes() + users * size_of::<User>() + image_bytes / 4 * 3
     }
 
@@ -267,12 +265,9 @@ impl Book {
     pub fn index(&mut self, slot: UserSlot) -> Result<(), Malformed> {
         let id = self.user(slot).id();
         let Self { index, chunks, .. } = self;
-        index.insert(id, slot, |other| at(chunks, other).id() == id).map_err(|not_added| {
-            match not_added {
-                NotAdded::Known => Malformed("a user is stored once"),
-                NotAdded::Full => Malformed("the index has space for every user"),
-            }
-        })
+        index
+            .insert(id, slot, |other| at(chunks, other).id() == id)
+            .map_err(|KnownUser| Malformed("a user is stored once"))
     }
 
     /// Appends the image of the user in a slot and returns the number of pieces that follow it. If
@@ -323,9 +318,7 @@ impl Book {
 
     fn add_user(&mut self, id: UserId) -> UserSlot {
         let slot = self.push(User::new(id));
-        self.index
-            .insert(id, slot, |_| false)
-            .expect("`judge` checked that the index can hold the user");
+        self.index.insert(id, slot, |_| false).expect("the index confirms no user");
         slot
     }
 
@@ -403,7 +396,7 @@ mod tests {
 
     #[test]
     fn replay_skips_booked_entries_and_refuses_gaps() {
-        let mut book = Book::new(0);
+        let mut book = Book::new(0, Secret::default());
         let far = NOW.0 + 1_000_000_000;
         assert_eq!(book.replay(&entry(1, 7, 1, "a"), 2), Err(ReplayError::Gap { have: 0, got: 2 }));
         assert_eq!(book.users(), 0, "a gap adds no user");
@@ -435,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_book_restored_from_images_equals_the_original() {
-        let mut book = Book::new(usize::MAX);
+        let mut book = Book::new(usize::MAX, Secret::default());
         for n in 0..3_000 {
             assert_eq!(
                 book.apply(NOW, &entry(n, n as u64 % 1_000, 1, ["a", "b", "c"][n as usize % 3])).1,
@@ -444,7 +437,7 @@ mod tests {
         }
         let mut image = Vec::new();
         (0..book.users() as UserSlot).for_each(|slot| book.user(slot).store(&mut image));
-        let mut other = Book::new(0);
+        let mut other = Book::new(0, Secret::default());
         other.presize(book.users(), image.len());
         for name in book.names().iter() {
             other.add_kind(name).unwrap();

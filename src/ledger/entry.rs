@@ -114,8 +114,7 @@ pub enum Rejection {
     TooManyHolds,
     /// A balance, a pending sum or a lifetime sum would leave `i64`.
     BalanceOverflow,
-    /// The slice is above its memory mark, its index cannot hold the user, or the entry cannot be
-    /// logged.
+    /// The slice is above its memory mark, or the entry cannot be logged.
     InsufficientStorage,
 }
 

@@ -351,7 +351,7 @@ mod tests {
     const DAY_MS: u64 = 24 * HOUR_MS;
     const START: u64 = 20_000 * DAY_MS;
     const USER: UserId = UserId(77);
-    const SECRET: Secret = Secret::TEST;
+    const SECRET: Secret = Secret::of([1, 2]);
 
     /// Shape of a random user's entries.
     #[derive(Clone, Copy, Debug)]
@@ -546,7 +546,7 @@ mod tests {
 
     /// A book with the one user, loaded from its image.
     fn restored(book: &Book) -> Book {
-        let mut other = Book::new(usize::MAX);
+        let mut other = Book::new(usize::MAX, SECRET);
         book.names().iter().for_each(|name| assert!(other.add_kind(name).is_ok()));
         let mut bytes = image(user(book));
         let len = bytes.len();
@@ -583,7 +583,7 @@ mod tests {
 
     /// The book of a user of this profile, and the feed to continue with.
     fn grown(profile: Profile) -> (Book, Feed) {
-        let (mut book, mut feed) = (Book::new(usize::MAX), Feed::new(profile));
+        let (mut book, mut feed) = (Book::new(usize::MAX, SECRET), Feed::new(profile));
         while feed.sent.len() < profile.entries {
             feed.apply_to(&mut [&mut book]);
         }
@@ -627,13 +627,13 @@ mod tests {
     /// A book with the one user, moved to a slice with other kind numbers. The slice knows the
     /// first `known` kinds of `order`; from 128 on, numbers take two bytes.
     fn moved(book: &Book, known: u64, order: impl Fn(u64) -> u64) -> Book {
-        let mut names = Names::default();
+        let mut names = Names::new(SECRET);
         (0..known).for_each(|n| _ = names.number(&format!("kind_{}", order(n))));
         let mut image = Vec::new();
         store_for(user(book), book.names(), &mut names, &mut image);
         let (user, used) = User::load(&image, names.len() as u32, SECRET).unwrap();
         assert_eq!(used, image.len());
-        let mut other = Book::new(usize::MAX);
+        let mut other = Book::new(usize::MAX, SECRET);
         names.iter().for_each(|name| assert!(other.add_kind(name).is_ok()));
         let slot = other.restore(user).unwrap();
         other.index(slot).unwrap();
@@ -660,7 +660,7 @@ mod tests {
                     "{profile:?}"
                 );
                 // Moving back gives the original image.
-                let mut names = Names::default();
+                let mut names = Names::new(SECRET);
                 book.names().iter().for_each(|name| _ = names.number(name));
                 let (kinds, mut back) = (names.len(), Vec::new());
                 store_for(user(other), other.names(), &mut names, &mut back);
@@ -744,7 +744,7 @@ mod tests {
         for profile in PROFILES {
             let (book, mut feed) = grown(profile);
             let image = image(user(&book));
-            let mut names = Names::default();
+            let mut names = Names::new(SECRET);
             feed.kinds.iter().for_each(|kind| _ = names.number(kind));
             assert_eq!(survives(&image, &mut names, &mut feed), Ok(()), "{profile:?}");
             let mut count = |result| match result {
@@ -826,7 +826,7 @@ mod tests {
 
     /// A user with this many remembered ids, of one millisecond each.
     fn with_ids(count: u64) -> Book {
-        let mut book = Book::new(usize::MAX);
+        let mut book = Book::new(usize::MAX, SECRET);
         (0..count).for_each(|n| apply(std::slice::from_mut(&mut book), n.into(), START + n));
         book
     }
@@ -927,7 +927,7 @@ mod tests {
 
     #[test]
     fn the_image_is_pinned() {
-        let mut book = Book::new(usize::MAX);
+        let mut book = Book::new(usize::MAX, SECRET);
         let coin = |kind, direction, amount| {
             let currency = Currency::parse(b"COIN").unwrap();
             Movement { currency, kind, direction, amount: Amount::new(amount).unwrap() }

@@ -1,6 +1,6 @@
 //! Index of one slice: user id to slot, by extendible hashing that grows one segment at a time.
 //!
-//! The top bits of a user's hash select a segment through a directory. The low bits of the hash's
+//! The top bits of a user's keyed hash ([`Secret`]) select a segment through a directory. The low bits of the hash's
 //! upper half select a place (one cell of the hash table) in the segment; collisions are resolved
 //! by linear probing. A segment that is four fifths full is split in two by one more hash bit, so
 //! no insertion moves more than one segment (32 KiB), whatever the number of users. Method:
@@ -15,6 +15,7 @@
 //! the user in the slot.
 
 use super::id::UserId;
+use super::secret::Secret;
 
 /// Number of a user's slot in its slice.
 pub type UserSlot = u32;
@@ -24,9 +25,6 @@ const PLACES: usize = 4_096;
 const PLACE_BITS: u32 = PLACES.trailing_zeros();
 /// Users from which on a segment is split: a load factor of four fifths.
 const SPLIT_USERS: usize = PLACES * 4 / 5;
-/// Users up to which a segment of maximum depth is filled. One place stays free, because every
-/// probe sequence ends at a free place.
-const MAX_USERS: usize = PLACES - 1;
 /// Users per segment when the index is presized: four standard deviations below [`SPLIT_USERS`], so
 /// that a segment is hardly ever split.
 const PRESIZED_USERS: usize = SPLIT_USERS - 4 * SPLIT_USERS.isqrt();
@@ -42,14 +40,9 @@ struct Segment {
     depth: u32,
 }
 
-/// Why a user was not inserted.
+/// The user is already in the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotAdded {
-    /// The user is already in the index.
-    Known,
-    /// The user's segment is full and has maximum depth, so it cannot be split.
-    Full,
-}
+pub struct KnownUser;
 
 /// User id to slot, for one slice.
 #[derive(Debug)]
@@ -57,18 +50,18 @@ pub struct Index {
     directory: Vec<u32>,
     segments: Vec<Segment>,
     depth: u32,
-}
-
-impl Default for Index {
-    fn default() -> Self {
-        Self { directory: vec![0], segments: vec![Segment::new(0)], depth: 0 }
-    }
+    secret: Secret,
 }
 
 impl Index {
+    /// An empty index, whose places depend on `secret`.
+    pub fn new(secret: Secret) -> Self {
+        Self { directory: vec![0], segments: vec![Segment::new(0)], depth: 0, secret }
+    }
+
     /// An empty index presized for `users` users, which avoids repeated splits while they are
     /// inserted.
-    pub fn for_users(users: usize) -> Self {
+    pub fn for_users(users: usize, secret: Secret) -> Self {
         let depth =
             (0..MAX_DEPTH).find(|depth| users >> depth <= PRESIZED_USERS).unwrap_or(MAX_DEPTH);
         let segments = 1 << depth;
@@ -76,13 +69,14 @@ impl Index {
             directory: (0..segments).collect(),
             segments: (0..segments).map(|_| Segment::new(depth)).collect(),
             depth,
+            secret,
         }
     }
 
     /// Finds the user's slot. Calls `is` with each candidate slot until it returns true.
     #[inline]
     pub fn find(&self, user: UserId, mut is: impl FnMut(UserSlot) -> bool) -> Option<UserSlot> {
-        let hash = upper(user);
+        let hash = self.upper(user);
         let places = &self.segment(hash).places;
         let mut at = hash as usize % PLACES;
         loop {
@@ -103,26 +97,18 @@ impl Index {
     /// The first place of the user's probe sequence, to be prefetched.
     #[inline]
     pub fn place(&self, user: UserId) -> &u64 {
-        let hash = upper(user);
+        let hash = self.upper(user);
         &self.segment(hash).places[hash as usize % PLACES]
     }
 
-    /// Whether a user that is not in the index can be inserted. False only when very many ids
-    /// share their leading hash bits, which happens only if they were chosen for it.
-    pub fn has_space(&self, user: UserId) -> bool {
-        let segment = self.segment(upper(user));
-        segment.depth < MAX_DEPTH || segment.used < MAX_USERS
-    }
-
-    /// Inserts a user. Fails if `is` confirms a candidate slot as the user's, or if the user's
-    /// segment is full and cannot be split.
+    /// Inserts a user. Fails if `is` confirms a candidate slot as the user's.
     pub fn insert(
         &mut self,
         user: UserId,
         slot: UserSlot,
         mut is: impl FnMut(UserSlot) -> bool,
-    ) -> Result<(), NotAdded> {
-        let hash = upper(user);
+    ) -> Result<(), KnownUser> {
+        let hash = self.upper(user);
         let segment = loop {
             let number = self.directory[self.entry(hash)] as usize;
             let segment = &self.segments[number];
@@ -131,15 +117,14 @@ impl Index {
             }
             self.split(hash);
         };
-        if segment.used >= MAX_USERS {
-            return Err(NotAdded::Full);
-        }
+        // One place stays free, because every probe sequence ends at a free place.
+        assert!(segment.used < PLACES - 1, "memory runs out long before a segment does");
         let mut at = hash as usize % PLACES;
         loop {
             match segment.places[at] {
                 0 => break,
                 place if (place >> 32) as u32 == hash && is(place as u32 - 1) => {
-                    return Err(NotAdded::Known);
+                    return Err(KnownUser);
                 }
                 _ => at = (at + 1) % PLACES,
             }
@@ -147,6 +132,12 @@ impl Index {
         segment.places[at] = u64::from(hash) << 32 | u64::from(slot + 1);
         segment.used += 1;
         Ok(())
+    }
+
+    /// The bits that place a user: the upper half of the keyed hash.
+    #[inline]
+    fn upper(&self, user: UserId) -> u32 {
+        (self.secret.mix(user.0) >> 32) as u32
     }
 
     fn entry(&self, hash: u32) -> usize {
@@ -188,28 +179,6 @@ impl Index {
     }
 }
 
-/// Checks, before an index is built, that it can hold a set of user ids. Counts users by all hash
-/// bits that can split segments. Takes two mebibytes, whatever the number of users.
-#[derive(Debug)]
-pub struct HashOccupancy(Vec<u16>);
-
-impl Default for HashOccupancy {
-    fn default() -> Self {
-        Self(vec![0; 1 << MAX_DEPTH])
-    }
-}
-
-impl HashOccupancy {
-    /// Counts one more user. Returns false, and changes nothing, if an index of the users counted
-    /// so far could not hold it.
-    pub fn insert(&mut self, user: UserId) -> bool {
-        let count = &mut self.0[(upper(user) >> PLACE_BITS) as usize];
-        let has_space = usize::from(*count) < MAX_USERS;
-        *count += u16::from(has_space);
-        has_space
-    }
-}
-
 impl Segment {
     #[expect(clippy::large_stack_arrays, reason = "optimised builds make it in its box")]
     fn new(depth: u32) -> Self {
@@ -226,10 +195,6 @@ impl Segment {
     }
 }
 
-fn upper(user: UserId) -> u32 {
-    (user.hash() >> 32) as u32
-}
-
 /// Bit `depth` of a place's hash, counted from the top.
 fn bit(place: u64, depth: u32) -> bool {
     place >> (u64::BITS - 1 - depth) & 1 == 1
@@ -243,8 +208,8 @@ mod tests {
     fn every_user_is_found_and_no_other() {
         let users = 50_000u32;
         let id = |n: u32| UserId(u64::from(n) * 7_919);
-        let mut index = Index::default();
-        let mut presized = Index::for_users(users as usize);
+        let mut index = Index::new(Secret::default());
+        let mut presized = Index::for_users(users as usize, Secret::default());
         for n in 0..users {
             assert_eq!(presized.insert(id(n), n, |slot| slot == n), Ok(()));
             assert_eq!(index.find(id(n), |slot| slot == n), None);
@@ -252,7 +217,7 @@ mod tests {
         }
         for n in 0..users {
             assert_eq!(index.find(id(n), |slot| id(slot) == id(n)), Some(n));
-            assert_eq!(index.insert(id(n), users, |slot| id(slot) == id(n)), Err(NotAdded::Known));
+            assert_eq!(index.insert(id(n), users, |slot| id(slot) == id(n)), Err(KnownUser));
             assert_eq!(index.find(id(n + users), |slot| id(slot) == id(n + users)), None);
         }
         assert_eq!(index.segments.iter().map(|s| s.used).sum::<usize>(), users as usize);
@@ -272,31 +237,32 @@ mod tests {
         UserId(x.wrapping_sub(0x9e37_79b9_7f4a_7c15))
     }
 
+    /// Places that lookups of these users visit on average.
+    fn probes(ids: impl Iterator<Item = UserId> + Clone) -> f64 {
+        let mut index = Index::new(Secret::of([0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321]));
+        let mut users = 0u32;
+        for (slot, id) in (0..).zip(ids.clone()) {
+            index.insert(id, slot, |_| false).expect("a new user");
+            users += 1;
+        }
+        let visited = |id| {
+            let hash = index.upper(id);
+            let (places, start) = (&index.segment(hash).places, hash as usize % PLACES);
+            (0..PLACES).take_while(|n| places[(start + n) % PLACES] != 0).count() as u64
+        };
+        ids.map(visited).sum::<u64>() as f64 / f64::from(users)
+    }
+
+    /// Ids that share the upper half of the hash which selects their slice, or all of their bits
+    /// but a few, are spread like others.
     #[test]
-    fn colliding_users_are_refused_when_their_segment_is_full() {
-        let mut index = Index::default();
-        let id = |n: u32| with_hash(u64::from(n) | 7 << 40);
-        assert!((0..9).all(|n| id(n).hash() == u64::from(n) | 7 << 40));
-        for n in 0..5_000 {
-            let has_space = index.has_space(id(n));
-            assert_eq!(has_space, n < MAX_USERS as u32);
-            assert_eq!(
-                index.insert(id(n), n, |_| false),
-                if has_space { Ok(()) } else { Err(NotAdded::Full) }
-            );
+    fn chosen_users_are_found_as_fast_as_others() {
+        let random = probes((0..100_000).map(|n| UserId(with_hash(n).0 ^ n)));
+        let shared_hash = probes((0..100_000).map(|n| with_hash(n | 7 << 40)));
+        let strides =
+            [0, 20, 32, 40, 47].map(|bits| probes((0..100_000).map(|n| UserId(n << bits))));
+        for chosen in [shared_hash].iter().chain(&strides) {
+            assert!(*chosen < 1.25 * random, "{chosen} places instead of {random}");
         }
-        for n in 0..5_000 {
-            let found = index.find(id(n), |slot| id(slot) == id(n));
-            assert_eq!(found, (n < MAX_USERS as u32).then_some(n));
-        }
-        let mut occupancy = HashOccupancy::default();
-        assert!(
-            (0..5_000).all(|n| occupancy.insert(id(n)) == (n < MAX_USERS as u32)),
-            "occupancy predicts what the index can hold"
-        );
-        assert!(index.has_space(with_hash(1 << 63)), "users of other segments are not affected");
-        assert!(occupancy.insert(with_hash(1 << 63)));
-        assert_eq!(index.insert(with_hash(1 << 63), 9_999, |_| false), Ok(()));
-        assert_eq!(index.find(with_hash(1 << 63), |slot| slot == 9_999), Some(9_999));
     }
 }

@@ -2,8 +2,8 @@
 //! kinds by number. Numbers are dense and never change; the set of kinds is open.
 
 use super::cursor::{Cursor, Malformed};
+use super::secret::Secret;
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// Number of a kind in its slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,14 +43,20 @@ impl KindNumbering<'_> {
 pub struct Names {
     names: Vec<Box<str>>,
     by_name: HashTable<u32>,
+    secret: Secret,
     bytes: usize,
 }
 
 impl Names {
+    /// No kinds yet. `secret` keys the table.
+    pub fn new(secret: Secret) -> Self {
+        Self { secret, ..Self::default() }
+    }
+
     /// Number of `name`, if it has one.
     pub fn find(&self, name: &str) -> Option<KindId> {
         self.by_name
-            .find(xxh3_64(name.as_bytes()), |&n| &*self.names[n as usize] == name)
+            .find(self.secret.hash(name.as_bytes()), |&n| &*self.names[n as usize] == name)
             .map(|&n| KindId(n))
     }
 
@@ -62,18 +68,18 @@ impl Names {
         let id = u32::try_from(self.names.len()).expect("memory runs out long before 2^32 kinds");
         self.names.push(name.into());
         self.bytes += name.len() + size_of::<Box<str>>() + size_of::<u32>();
-        let Self { names, by_name, .. } = self;
-        by_name.insert_unique(xxh3_64(name.as_bytes()), id, |&n| {
-            xxh3_64(names[n as usize].as_bytes())
+        let Self { names, by_name, secret, .. } = self;
+        by_name.insert_unique(secret.hash(name.as_bytes()), id, |&n| {
+            secret.hash(names[n as usize].as_bytes())
         });
         KindId(id)
     }
 
     /// Makes space for `kinds` kinds.
     pub(super) fn reserve(&mut self, kinds: usize) {
-        let Self { names, by_name, .. } = self;
+        let Self { names, by_name, secret, .. } = self;
         names.reserve_exact(kinds);
-        by_name.reserve(kinds, |&n| xxh3_64(names[n as usize].as_bytes()));
+        by_name.reserve(kinds, |&n| secret.hash(names[n as usize].as_bytes()));
     }
 
     /// Name of a number returned by [`Self::number`].
@@ -87,9 +93,10 @@ impl Names {
         self.names.iter().map(|name| &**name)
     }
 
-    /// Secret (temporary).
-    pub fn secret(&self) -> super::secret::Secret {
-        super::secret::Secret::default()
+    /// The secret of its tables.
+    #[inline]
+    pub const fn secret(&self) -> Secret {
+        self.secret
     }
 
     /// Number of kinds, which is the number that the next kind gets.

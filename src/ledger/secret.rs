@@ -1,18 +1,47 @@
-//! Secret of a process (to be replaced).
+//! Secret of a process, which keys the placement in every hash table that outside bytes reach:
+//! users, kinds, remembered ids.
+//!
+//! Whoever can choose ids could otherwise choose such that all of them share a place, and each
+//! lookup would visit them all. The secret is drawn at a start and never stored, so nothing on disk
+//! and no user's slice depends on it.
 
-/// Secret of a process.
-#[derive(Clone, Copy, Debug, Default)]
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// A secret of 128 bits.
+#[derive(Clone, Copy)]
 pub struct Secret([u64; 2]);
 
 impl Secret {
-    /// A secret of tests.
-    #[cfg(test)]
-    pub const TEST: Self = Self([0, 0]);
+    /// A secret of these bits, which must be random.
+    pub const fn of(bits: [u64; 2]) -> Self {
+        Self(bits)
+    }
 
-    /// Mixes.
+    /// Keyed hash of an integer: both halves of a 128-bit product, as in wyhash (Wang Yi, 2019).
+    /// Its upper and its lower bits are spread evenly.
     #[inline]
     pub const fn mix(self, value: u64) -> u64 {
-        let product = (value ^ self.0[0]) as u128 * (self.0[1] ^ 0x9e37_79b9_7f4a_7c15) as u128;
+        let Self([mask, factor]) = self;
+        let product = (value ^ mask) as u128 * (factor | 1) as u128;
         product as u64 ^ (product >> 64) as u64
+    }
+
+    /// Keyed hash of bytes: XXH3 (Y. Collet, xxHash 0.8) seeded with the secret.
+    pub fn hash(self, bytes: &[u8]) -> u64 {
+        self.mix(xxh3_64_with_seed(bytes, self.0[1]))
+    }
+}
+
+/// A secret that everybody knows: for tests, and for tables that no outside bytes reach.
+impl Default for Secret {
+    fn default() -> Self {
+        Self([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344])
+    }
+}
+
+/// It is not shown.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
     }
 }

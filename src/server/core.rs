@@ -33,6 +33,7 @@ use super::shared::Shared;
 use super::topology::{Location, Topology};
 use crate::api::info::Info;
 use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
+use crate::ledger::secret::Secret;
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::slice::Slice;
@@ -54,6 +55,8 @@ pub struct Setup {
     pub credits: u32,
     /// A turn's share of reads, in bytes: [`TURN_BYTES`], or less in a test.
     pub turn_bytes: usize,
+    /// Keys the hash tables of its slices.
+    pub secret: Secret,
 }
 
 impl Setup {
@@ -66,6 +69,7 @@ impl Setup {
             stored: vec![None],
             credits: CREDITS,
             turn_bytes: TURN_BYTES,
+            secret: Secret::default(),
         }
     }
 }
@@ -87,12 +91,12 @@ impl Server {
     /// Creates a core. Data on disk is loaded in its first turns; requests are served when all
     /// cores have loaded.
     pub fn new(setup: Setup) -> Self {
-        let Setup { topology, limits, info, stored, credits, turn_bytes } = setup;
+        let Setup { topology, limits, info, stored, credits, turn_bytes, secret } = setup;
         let slices = topology.slices();
         let ledger_bytes = limits.ledger_bytes / slices as usize;
         let owners: Vec<_> = (topology.slices_here().zip(stored).enumerate())
             .map(|(local_slice, (number, stored))| {
-                Owner::new(number, local_slice, ledger_bytes, stored)
+                Owner::new(number, local_slice, Slice::new(ledger_bytes, secret), stored)
             })
             .collect();
         assert!(owners.len() == topology.slices_here().count(), "every slice is set up");

@@ -122,14 +122,9 @@ impl PartialEq for WaitingReply {
 impl Eq for WaitingReply {}
 
 impl Owner {
-    /// Creates the owner of slice `number`, at index `local_slice` on its core. The slice refuses
-    /// new entries above `ledger_bytes`. With `stored`, its data is loaded in the first turns.
-    pub fn new(
-        number: u32,
-        local_slice: usize,
-        ledger_bytes: usize,
-        stored: Option<Stored>,
-    ) -> Self {
+    /// Creates the owner of `slice`, which is empty: slice `number`, at index `local_slice` on its
+    /// core. With `stored`, its data is loaded in the first turns.
+    pub fn new(number: u32, local_slice: usize, slice: Slice, stored: Option<Stored>) -> Self {
         let persistence = match stored {
             None => Persistence::InMemory,
             Some(Stored { settings, recovery }) => {
@@ -145,7 +140,7 @@ impl Owner {
         Self {
             number,
             local_slice,
-            slice: Slice::new(ledger_bytes),
+            slice,
             persistence,
             connections: 0,
             entries_left: ENTRIES_PER_TURN,

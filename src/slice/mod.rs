@@ -26,6 +26,7 @@ use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::image::Malformed;
 use crate::ledger::index::UserSlot;
 use crate::ledger::memory::{Lookup, PrefetchStep};
+use crate::ledger::secret::Secret;
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
 use hashbrown::HashMap;
@@ -94,10 +95,11 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// An empty slice that refuses new entries above `mark_bytes` of ledger.
-    pub fn new(mark_bytes: usize) -> Self {
+    /// An empty slice that refuses new entries above `mark_bytes` of ledger. `secret` keys its hash
+    /// tables.
+    pub fn new(mark_bytes: usize, secret: Secret) -> Self {
         Self {
-            book: Book::new(mark_bytes),
+            book: Book::new(mark_bytes, secret),
             durable: Lsn::default(),
             undurable: HashMap::default(),
             records: VecDeque::new(),
@@ -112,6 +114,7 @@ impl Slice {
     /// use purser::api::entry::{self, LineScratch};
     /// use purser::ledger::amount::Currency;
     /// use purser::ledger::entry::Verdict;
+    /// use purser::ledger::secret::Secret;
     /// use purser::ledger::time::Millis;
     /// use purser::slice::{NoLog, Slice};
     ///
@@ -120,7 +123,7 @@ impl Slice {
     /// let mut scratch = LineScratch::EMPTY;
     /// let entry = entry::parse(line, &mut scratch).entry.expect("a valid line");
     ///
-    /// let mut slice = Slice::new(usize::MAX);
+    /// let mut slice = Slice::new(usize::MAX, Secret::default());
     /// assert_eq!(slice.view(entry.user).1.map(|view| view.user.version()), None);
     /// assert_eq!(slice.apply(Millis(1_763_900_000_000), &entry, &mut NoLog).1, Verdict::Accepted);
     /// let user = slice.view(entry.user).1.expect("it has an entry").user;
@@ -337,7 +340,7 @@ mod tests {
 
     #[test]
     fn every_answer_carries_the_position_of_its_users_last_record() {
-        let (mut slice, mut log) = (Slice::new(usize::MAX), Log::default());
+        let (mut slice, mut log) = (Slice::new(usize::MAX, Secret::default()), Log::default());
         let mut apply =
             |slice: &mut Slice, id, user| slice.apply(Millis(1_000), &entry(id, user), &mut log);
         assert_eq!(apply(&mut slice, 1, 7), (Lsn(1), Verdict::Accepted));

@@ -742,8 +742,10 @@ pub(super) mod tests {
             header.write(&mut payload);
             self.frame(File::Segment(1), Kind::Segment, 0, &payload);
             let manifest = manifest::SliceManifest { snapshot: 1, snapshot_end, first: 1, last: 1 };
-            let (mut recovery, mut slice) =
-                (Recovery::new(PLACE, 1, manifest), Slice::new(usize::MAX));
+            let (mut recovery, mut slice) = (
+                Recovery::new(PLACE, 1, manifest),
+                Slice::new(usize::MAX, crate::ledger::secret::Secret::default()),
+            );
             loop {
                 let (before, mut asked) = (recovery.report().bytes, Vec::new());
                 let outcome = recovery.advance(&mut slice, &mut |task| asked.push(task))?;
@@ -784,7 +786,7 @@ pub(super) mod tests {
 
     impl Snapshot {
         fn new() -> Self {
-            let mut slice = Slice::new(usize::MAX);
+            let mut slice = Slice::new(usize::MAX, crate::ledger::secret::Secret::default());
             for (n, kind) in (0..).zip(["a", "b", "c"]) {
                 post(&mut slice, (1, n), kind, Millis(START_MS));
             }

@@ -31,10 +31,10 @@ use super::recovery::Recovery;
 use super::{Slice, StepOutcome};
 use crate::journal::manifest::{self, DataManifest};
 use crate::journal::{Fault, Place};
-use crate::ledger::id::UserId;
-use crate::ledger::index::{HashOccupancy, UserSlot};
+use crate::ledger::index::UserSlot;
 use crate::ledger::memory::PrefetchStep;
 use crate::ledger::names::Names;
+use crate::ledger::secret::Secret;
 use std::collections::VecDeque;
 
 /// Users that one step distributes.
@@ -67,15 +67,9 @@ pub enum DirectoryTask {
     Remove(u64),
 }
 
-/// Reason why the number of slices cannot be changed.
+/// Reason why the number of slices cannot be changed: an old slice is damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// An old slice is damaged.
-    Fault(Place, Fault),
-    /// The index of a new slice cannot hold this user: their id was chosen to share its hash with
-    /// others.
-    IndexFull(Place, UserId),
-}
+pub struct Error(pub Place, pub Fault);
 
 /// A re-partition.
 #[derive(Debug)]
@@ -89,6 +83,8 @@ pub struct Repartition {
     old_slices: VecDeque<OldSlice>,
     /// Users of the current old slice.
     slice: Slice,
+    /// Keys the hash tables while users are distributed.
+    secret: Secret,
     new_slices: Vec<NewSlice>,
     /// Steps on the data directory that come before anything else, one at a time.
     next: VecDeque<DirectoryTask>,
@@ -137,8 +133,6 @@ struct NewSlice {
     place: Place,
     writer: Writer,
     names: Names,
-    /// Checks that the new slice's index can hold its users.
-    occupancy: HashOccupancy,
     stage: NewStage,
 }
 
@@ -157,6 +151,7 @@ impl Repartition {
         new: DataManifest,
         manifests: Vec<manifest::SliceManifest>,
         unnamed: Vec<u64>,
+        secret: Secret,
     ) -> Self {
         assert!(new.slices > 0, "there is at least one slice");
         assert!(
@@ -174,7 +169,8 @@ impl Repartition {
             stage: Stage::Measure(0),
             unnamed,
             old_slices: old_slices.collect(),
-            slice: Slice::new(usize::MAX),
+            slice: Slice::new(usize::MAX, secret),
+            secret,
             new_slices: Vec::new(),
             next: VecDeque::new(),
             outstanding: 0,
@@ -315,7 +311,7 @@ impl Repartition {
             *outstanding += 1;
             order(Order::Slice(place, task));
         };
-        recovery.advance(&mut self.slice, &mut ask).map_err(|fault| Error::Fault(place, fault))
+        recovery.advance(&mut self.slice, &mut ask).map_err(|fault| Error(place, fault))
     }
 
     /// Begins the snapshots of the new generation.
@@ -327,14 +323,8 @@ impl Repartition {
                 *outstanding += 1;
                 order(Order::Slice(place, task));
             });
-            let (names, occupancy) = (Names::default(), HashOccupancy::default());
-            self.new_slices.push(NewSlice {
-                place,
-                writer,
-                names,
-                occupancy,
-                stage: NewStage::Filling,
-            });
+            let names = Names::new(self.secret);
+            self.new_slices.push(NewSlice { place, writer, names, stage: NewStage::Filling });
         }
     }
 
@@ -358,7 +348,7 @@ impl Repartition {
             *outstanding += 1;
             order(Order::Slice(place, task));
         });
-        let outcome = outcome.map_err(|fault| Error::Fault(place, fault))?;
+        let outcome = outcome.map_err(|fault| Error(place, fault))?;
         if outcome != StepOutcome::Done {
             return Ok(outcome);
         }
@@ -380,11 +370,8 @@ impl Repartition {
                 }
             }
             let user = book.user(slot as UserSlot);
-            let NewSlice { place, writer, names, occupancy, .. } =
+            let NewSlice { place, writer, names, .. } =
                 &mut self.new_slices[user.id().slice(self.new.slices) as usize];
-            if !occupancy.insert(user.id()) {
-                return Err(Error::IndexFull(*place, user.id()));
-            }
             let outstanding = &mut self.outstanding;
             writer.add_from(user, book.names(), names, &mut |task| {
                 *outstanding += 1;
@@ -397,7 +384,7 @@ impl Repartition {
         }
         self.distributed.0 += book.users() as u64;
         self.distributed.1 += book.entries();
-        self.slice = Slice::new(usize::MAX);
+        self.slice = Slice::new(usize::MAX, self.secret);
         self.finished_bytes +=
             self.old_slices.pop_front().expect("the loaded slice is the first").bytes_total();
         self.stage = Stage::Load;

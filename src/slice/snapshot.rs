@@ -307,7 +307,7 @@ mod tests {
 
     /// A slice with a small user, one with as many remembered ids as can be, and another small one.
     fn large() -> Slice {
-        let mut slice = Slice::new(usize::MAX);
+        let mut slice = Slice::new(usize::MAX, crate::ledger::secret::Secret::default());
         for user in [3, LARGE, 4] {
             assert_eq!(post(&mut slice, (user, 0), "topup", Millis(START_MS)), Verdict::Accepted);
         }
@@ -320,7 +320,7 @@ mod tests {
 
     /// The same users in another slice.
     fn copy(slice: &Slice) -> Slice {
-        let mut other = Slice::new(usize::MAX);
+        let mut other = Slice::new(usize::MAX, crate::ledger::secret::Secret::default());
         slice.book.names().iter().for_each(|kind| other.add_kind(kind).unwrap());
         for slot in 0..slice.book.users() as UserSlot {
             let bytes = stored(slice.book.user(slot));
@@ -475,7 +475,7 @@ mod tests {
 
     #[test]
     fn tables_whose_ids_have_expired_take_several_steps_too() {
-        let mut slice = Slice::new(usize::MAX);
+        let mut slice = Slice::new(usize::MAX, crate::ledger::secret::Secret::default());
         for n in 0..300_000 {
             post(&mut slice, (LARGE, n), "topup", Millis(START_MS + n as u64));
         }
@@ -498,7 +498,7 @@ mod tests {
 
     #[test]
     fn what_is_set_aside_for_a_snapshot_is_dropped_when_it_ends_or_is_given_up() {
-        let mut slice = Slice::new(usize::MAX);
+        let mut slice = Slice::new(usize::MAX, crate::ledger::secret::Secret::default());
         let mut n = 0;
         let mut grow = |slice: &mut Slice, count| {
             for _ in 0..count {
@@ -535,7 +535,7 @@ mod tests {
 
     #[test]
     fn a_drain_drops_what_is_set_aside() {
-        let mut slice = Slice::new(usize::MAX);
+        let mut slice = Slice::new(usize::MAX, crate::ledger::secret::Secret::default());
         let mut log_bytes = 0;
         let segments = Segments::DISK;
         let manifest = SliceManifest { snapshot: 0, snapshot_end: 0, first: 1, last: 1 };
@@ -588,7 +588,8 @@ mod tests {
     fn kinds_are_written_in_bounded_frames_as_of_the_end_of_the_users() {
         let name = |n: usize| format!("a_kind_with_a_name_of_32_{n:07}");
         for read_load in [ReadLoad::NoReads, ReadLoad::Reads] {
-            let (mut slice, mut disk, mut kinds) = (Slice::new(usize::MAX), Disk::new(), 0);
+            let (mut slice, mut disk, mut kinds) =
+                (Slice::new(usize::MAX, crate::ledger::secret::Secret::default()), Disk::new(), 0);
             let mut post_new = |slice: &mut Slice| {
                 let user = kinds as u64 / 200;
                 kinds += 1;
@@ -628,7 +629,8 @@ mod tests {
 
     #[test]
     fn a_slice_without_users_or_kinds_has_a_snapshot_of_two_frames() {
-        let (mut slice, mut disk) = (Slice::new(usize::MAX), Disk::new());
+        let (mut slice, mut disk) =
+            (Slice::new(usize::MAX, crate::ledger::secret::Secret::default()), Disk::new());
         while !disk.is_done() {
             disk.step(&mut slice, ReadLoad::NoReads);
         }

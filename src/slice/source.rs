@@ -6,6 +6,7 @@ use super::disk::{Done, Task};
 use super::recovery::Recovery;
 use super::{Slice, StepOutcome};
 use crate::journal::{Fault, File};
+use crate::ledger::secret::Secret;
 
 /// Synchronous file access for recovery.
 pub trait Source {
@@ -43,7 +44,7 @@ impl<E> From<Fault> for Error<E> {
 
 /// Determines the sizes of all files that recovery will read.
 pub fn measure<S: Source>(recovery: &mut Recovery, source: &mut S) -> Result<(), Error<S::Error>> {
-    let mut slice = Slice::new(0);
+    let mut slice = Slice::new(0, Secret::default());
     while !recovery.is_measured() {
         advance(recovery, &mut slice, source)?;
     }

@@ -459,8 +459,10 @@ mod tests {
                 snapshot_after_bytes: AFTER_BYTES,
                 segments: Segments { first_bytes: 64 << 10, largest_bytes },
             };
-            let (slice, store) =
-                (Slice::new(usize::MAX), Store::new(settings, Recovered::default()));
+            let (slice, store) = (
+                Slice::new(usize::MAX, crate::ledger::secret::Secret::default()),
+                Store::new(settings, Recovered::default()),
+            );
             Self {
                 slice,
                 store,

@@ -10,6 +10,7 @@ pub mod cores;
 
 use driver::{Core, UNLIMITED, info};
 use purser::journal::Place;
+use purser::ledger::secret::Secret;
 use purser::limits::Limits;
 use purser::server::core::{Server, Setup};
 use purser::server::limits::{CREDITS, TURN_BYTES};
@@ -45,7 +46,15 @@ fn server(
         disks.push((slice, disk));
     }
     let info = info(topology.slices());
-    let setup = Setup { topology, limits, info, stored, credits, turn_bytes: TURN_BYTES };
+    let setup = Setup {
+        topology,
+        limits,
+        info,
+        stored,
+        credits,
+        turn_bytes: TURN_BYTES,
+        secret: Secret::default(),
+    };
     (Server::new(setup), disks)
 }
 

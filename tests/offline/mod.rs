@@ -14,6 +14,7 @@ use purser::journal::{File, Place};
 use purser::ledger::book::View;
 use purser::ledger::entry::{EntryRef, Verdict};
 use purser::ledger::names::Names;
+use purser::ledger::secret::Secret;
 use purser::ledger::time::{Millis, Window};
 use purser::ledger::user::{RowSource, StatsQuery};
 use purser::slice::disk::{Done, Task};
@@ -114,7 +115,8 @@ pub fn reports(data: &Path) -> Vec<Report> {
 }
 
 fn recover(directory: &SliceDirectory) -> (Slice, Recovered, Report) {
-    let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
+    let (mut slice, mut files) =
+        (Slice::new(usize::MAX, Secret::default()), Files::new(directory.clone()));
     let manifest = directory.manifest().unwrap_or_else(|error| panic!("{error}"));
     let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
     while !source::step(&mut recovery, &mut slice, &mut files)
@@ -210,7 +212,7 @@ pub struct Reference(Slice);
 
 impl Reference {
     pub fn new() -> Self {
-        Self(Slice::new(usize::MAX))
+        Self(Slice::new(usize::MAX, Secret::default()))
     }
 
     pub fn apply(&mut self, now_ms: u64, entry: &EntryRef<'_>) -> Verdict {

@@ -12,6 +12,7 @@ use crate::simulation::disk::{Crash, Disk, DiskError, Name};
 use crate::simulation::random::Random;
 use purser::journal::{File, Place, frame, manifest, record};
 use purser::ledger::id::UserId;
+use purser::ledger::secret::Secret;
 use purser::limits::Limits;
 use purser::server::core::{Server, Setup};
 use purser::server::limits::{CREDIT_TIMEOUT_MS, TICK_MS, TURN_BYTES};
@@ -258,6 +259,7 @@ impl World {
                 stored: stored.into_iter().map(Some).collect(),
                 credits: self.credits,
                 turn_bytes: self.turn_bytes,
+                secret: Secret::of([self.random.next(), self.random.next()]),
             };
             let mut machine = Server::new(setup);
             if let Some(Planted::Core(bug)) = self.planted {

@@ -5,7 +5,7 @@ use super::oracle::{Draft, Oracle};
 use super::random::Random;
 use purser::journal::Place;
 use purser::ledger::amount::{Amount, Currency, Direction};
-use purser::ledger::entry::{Action, EntryRef, Movement};
+use purser::ledger::entry::{Action, EntryRef, Movement, Terms};
 use purser::ledger::id::{EntryId, UserId};
 use purser::ledger::time::Millis;
 use std::collections::VecDeque;
@@ -109,20 +109,23 @@ impl Clients {
         self.next_id += 1;
         let late_ms = match random.below(20) {
             0 => random.below(30 * HOUR_MS),
+            4 => random.below(500 * 24 * HOUR_MS),
             1..4 => random.below(3 * HOUR_MS),
             _ => random.below(1_000),
         };
-        let at =
-            Millis(if random.in_thousand(5) { now_ms + 2 * HOUR_MS } else { now_ms - late_ms });
+        let at = if random.in_thousand(5) { now_ms + 2 * HOUR_MS } else { now_ms - late_ms };
+        let at = Millis(at);
         let size = 1 << random.between(1, 40);
         let amount = Amount::new(random.below(size) as i64).expect("not negative");
         let hold = history.and_then(|history| {
-            let holds = history
-                .entries()
-                .rev()
-                .take(40)
-                .filter(|draft| matches!(draft.action, Action::Hold(_)));
-            let holds: Vec<_> = holds.map(|draft| draft.id).collect();
+            let named = history.entries().rev().take(40).filter_map(|draft| match draft.action {
+                Action::Hold(held) => Some((draft.id, held.currency, held.direction)),
+                Action::Grow { hold, terms: Some(own), .. } => {
+                    Some((hold, own.currency, own.direction))
+                }
+                _ => None,
+            });
+            let holds: Vec<_> = named.collect();
             if holds.is_empty() { None } else { Some(random.pick(&holds)) }
         });
         let movement = Movement {
@@ -131,16 +134,32 @@ impl Clients {
             direction: if random.coin() { Direction::Credit } else { Direction::Debit },
             amount,
         };
-        let action = match (random.below(10), hold) {
+        let Movement { mut currency, kind, mut direction, .. } = movement;
+        if let Some((_, held, towards)) = hold
+            && !random.in_thousand(100)
+        {
+            (currency, direction) = (held, towards);
+        }
+        let terms = random.coin().then_some(Terms { currency, kind, direction });
+        let (is_final, is_part) = (random.coin(), random.coin());
+        let action = match (random.below(12), hold) {
             (0..2, _) => Action::Hold(movement),
-            (2, Some(hold)) => Action::Settle { hold, terms: None, amount, is_final: true },
-            (3, Some(hold)) => {
+            (2 | 3, Some((hold, ..))) => Action::Settle { hold, terms, amount, is_final },
+            (4, Some((hold, ..))) => {
                 let amount = Amount::new(0).expect("not negative");
-                Action::Settle { hold, terms: None, amount, is_final: true }
+                Action::Settle { hold, terms, amount, is_final }
             }
-            (4, Some(hold)) => Action::Void { hold, terms: None, amount: None },
+            (5, Some((hold, ..))) => {
+                Action::Void { hold, terms, amount: is_part.then_some(amount) }
+            }
+            (6, Some((hold, ..))) => Action::Grow { hold, terms, amount },
+            (7, _) => {
+                let terms = Some(Terms { currency, kind, direction });
+                Action::Grow { hold: EntryId(self.next_id << 64), terms, amount }
+            }
             _ => Action::Post(movement),
         };
-        EntryRef { id, user: UserId(user), at, late_accepted: false, action }
+        let late_accepted = random.in_thousand(300);
+        EntryRef { id, user: UserId(user), at, late_accepted, action }
     }
 }

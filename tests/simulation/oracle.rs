@@ -7,9 +7,9 @@ use crate::model::{Model, Verdict as Judged};
 use purser::api::answer;
 use purser::api::problem::Code;
 use purser::api::read::{Read, What};
-use purser::ledger::amount::Direction;
-use purser::ledger::entry::{Action, EntryRef, Movement, Verdict};
-use purser::ledger::id::UserId;
+use purser::ledger::amount::Amount;
+use purser::ledger::entry::{Action, EntryRef, Movement, Terms, Verdict};
+use purser::ledger::id::{EntryId, UserId};
 use purser::ledger::time::{Millis, Window};
 use purser::ledger::user::RowSource;
 use purser::slice::Slice;
@@ -200,31 +200,31 @@ fn judged_name(judged: &Judged) -> &'static str {
 fn line(draft: &Draft) -> Vec<u8> {
     let EntryRef { id, user, at, action, .. } = draft;
     let head = format!(r#"{{"entry_id":"{}","user_id":"{}","at_ms":{}"#, id.0, user.0, at.0);
-    let money = |movement: &Movement<'_>| {
-        let currency = String::from_utf8_lossy(movement.currency.as_bytes()).into_owned();
-        let direction = match movement.direction {
-            Direction::Credit => "credit",
-            Direction::Debit => "debit",
-        };
-        format!(
-            r#","currency":"{currency}","kind":"{}","direction":"{direction}","amount":{}"#,
-            movement.kind,
-            movement.amount.minor()
-        )
+    let own = |terms: &Terms<'_>| {
+        let currency = String::from_utf8_lossy(terms.currency.as_bytes()).into_owned();
+        let (kind, direction) = (terms.kind, terms.direction.name());
+        format!(r#","currency":"{currency}","kind":"{kind}","direction":"{direction}""#)
+    };
+    let movement = |movement: &Movement<'_>| {
+        let &Movement { currency, kind, direction, amount } = movement;
+        own(&Terms { currency, kind, direction }) + &format!(r#","amount":{}"#, amount.minor())
+    };
+    let on_hold = |hold: &EntryId, terms: &Option<Terms<'_>>, amount: Option<&Amount>| {
+        let amount = amount.map(|amount| format!(r#","amount":{}"#, amount.minor()));
+        let own = terms.as_ref().map(own).unwrap_or_default();
+        format!(r#"{own},"pending_id":"{}"{}"#, hold.0, amount.unwrap_or_default())
     };
     let rest = match action {
-        Action::Post(movement) => money(movement),
-        Action::Hold(movement) => money(movement) + r#","state":"pending""#,
-        Action::Grow { hold, amount, .. } => {
-            format!(r#","pending_id":"{}","amount":{},"state":"pending""#, hold.0, amount.minor())
+        Action::Post(posted) => movement(posted),
+        Action::Hold(held) => movement(held) + r#","state":"pending""#,
+        Action::Grow { hold, terms, amount } => {
+            on_hold(hold, terms, Some(amount)) + r#","state":"pending""#
         }
-        Action::Settle { hold, amount, is_final, .. } => {
-            let last = if *is_final { "" } else { r#","final":false"# };
-            format!(r#","pending_id":"{}","amount":{}{last}"#, hold.0, amount.minor())
+        Action::Settle { hold, terms, amount, is_final } => {
+            on_hold(hold, terms, Some(amount)) + &format!(r#","final":{is_final}"#)
         }
-        Action::Void { hold, amount, .. } => {
-            let amount = amount.map_or(String::new(), |a| format!(r#","amount":{}"#, a.minor()));
-            format!(r#","pending_id":"{}","state":"voided"{amount}"#, hold.0)
+        Action::Void { hold, terms, amount } => {
+            on_hold(hold, terms, amount.as_ref()) + r#","state":"voided""#
         }
     };
     format!("{head}{rest}}}").into_bytes()

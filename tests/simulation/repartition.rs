@@ -18,6 +18,7 @@ use purser::journal::{
 use purser::ledger::amount::{Amount, Currency, Direction};
 use purser::ledger::entry::{Action, EntryRef, Movement};
 use purser::ledger::id::{EntryId, UserId};
+use purser::ledger::secret::Secret;
 use purser::ledger::time::Millis;
 use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
@@ -255,16 +256,12 @@ impl World {
         let manifests = (0..old.slices)
             .map(|slice| self.manifest(old, slice))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut machine = Repartition::new(old, new, manifests, unnamed);
+        let mut machine = Repartition::new(old, new, manifests, unnamed, Secret::default());
         loop {
             let mut orders = Vec::new();
-            let outcome =
-                machine.advance(&mut |order| orders.push(order)).map_err(|why| match why {
-                    Error::Fault(place, fault) => format!("slice {} refuses: {fault}", place.slice),
-                    Error::IndexFull(place, user) => {
-                        format!("slice {} has no space for user {}", place.slice, user.0)
-                    }
-                })?;
+            let outcome = machine
+                .advance(&mut |order| orders.push(order))
+                .map_err(|Error(place, fault)| format!("slice {} refuses: {fault}", place.slice))?;
             for order in orders {
                 match order {
                     Order::Slice(place, task) => {
@@ -402,7 +399,8 @@ impl World {
     ) -> Result<(Slice, Recovered), String> {
         let place = Place { generation: named.generation, slice, file: 0 };
         let mut recovery = Recovery::new(place, named.slices, self.manifest(named, slice)?);
-        let (mut machine, mut files) = (Slice::new(usize::MAX), Files { tree: &self.tree, place });
+        let (mut machine, mut files) =
+            (Slice::new(usize::MAX, Secret::default()), Files { tree: &self.tree, place });
         while !source::step(&mut recovery, &mut machine, &mut files).map_err(
             |error| match error {
                 source::Error::Disk(never) => match never {},

@@ -16,6 +16,7 @@ use purser::journal::frame::Kind;
 use purser::journal::{File, Place, frame, manifest, record};
 use purser::ledger::book::Replayed;
 use purser::ledger::entry::{Rejection, Verdict};
+use purser::ledger::secret::Secret;
 use purser::ledger::time::Millis;
 use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
@@ -170,7 +171,7 @@ impl World {
     /// Compares everything that is stored of each user of the only slice with a slice that was fed
     /// the same entries and never restarted.
     fn compare_images(&self, when: &str) {
-        let mut expected = Slice::new(usize::MAX);
+        let mut expected = Slice::new(usize::MAX, Secret::default());
         for draft in self.oracles[0].users.values().flat_map(History::entries) {
             let verdict = expected.apply(Millis(self.now_ms), draft, &mut NoLog).1;
             assert_eq!(verdict, Verdict::Accepted, "{when}: {draft:?}");
@@ -624,7 +625,7 @@ impl World {
 
     fn recovered(&mut self, slice: usize) -> Result<Node, Stop> {
         let place = self.place(slice);
-        let mut machine = Slice::new(usize::MAX);
+        let mut machine = Slice::new(usize::MAX, Secret::default());
         let mut recovery = begin(self.disk.files_of(slice), place, self.slices())?;
         loop {
             while let Some(done) = self.done(slice)? {
@@ -813,7 +814,8 @@ fn recover_at_once(
     slices: usize,
     place: Place,
 ) -> Result<(Slice, u64), String> {
-    let (mut machine, mut files) = (Slice::new(usize::MAX), disk.files_of(slice));
+    let (mut machine, mut files) =
+        (Slice::new(usize::MAX, Secret::default()), disk.files_of(slice));
     let mut recovery = begin(files, place, slices)?;
     while !source::step(&mut recovery, &mut machine, &mut files).map_err(fault)? {}
     let found = recovery.finish();

@@ -10,12 +10,12 @@
 use super::item::Item;
 use crate::engine::Failure;
 use crate::engine::directory::SliceDirectory;
+use crate::engine::random;
 use crate::engine::snapshot::Snapshot;
 use crate::journal::record;
 use crate::ledger::FUTURE_MS;
 use crate::ledger::entry::{Action, EntryRef, Rejection, Verdict};
 use crate::ledger::id::{EntryId, UserId};
-use crate::ledger::index::{Index, UserSlot};
 use crate::ledger::names::Names;
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
@@ -39,8 +39,6 @@ pub struct Judge {
 /// A slice of the import.
 struct NewSlice {
     names: Names,
-    /// Checks that the slice's index can hold a user: ids may be chosen to share their hash.
-    index: Index,
     snapshot: Snapshot,
 }
 
@@ -75,9 +73,10 @@ struct Current {
 impl Judge {
     /// A judge whose clock shows `now`, with the directory of each slice.
     pub fn new(now: Millis, slices: impl Iterator<Item = SliceDirectory>) -> Result<Self, Failure> {
+        let secret = random::secret()?;
         let slices = slices.map(|directory| {
             let snapshot = Snapshot::begin(directory)?;
-            Ok(NewSlice { names: Names::default(), index: Index::default(), snapshot })
+            Ok(NewSlice { names: Names::new(secret), snapshot })
         });
         Ok(Self {
             now,
@@ -188,13 +187,7 @@ impl Judge {
         let user = &self.current.as_ref().expect("a user is current until its end").user;
         if user.version() > 0 {
             let owner = user.id().slice(self.slices.len() as u32) as usize;
-            let NewSlice { index, snapshot, .. } = &mut self.slices[owner];
-            let slot =
-                UserSlot::try_from(snapshot.users()).expect("memory ends long before 2^32 users");
-            index
-                .insert(user.id(), slot, |_| false)
-                .expect("the index was checked when the first entry was judged");
-            snapshot.add(user)?;
+            self.slices[owner].snapshot.add(user)?;
         }
         Ok(())
     }
@@ -213,14 +206,11 @@ impl Judge {
             _ => {}
         }
         let owner = user.id().slice(self.slices.len() as u32) as usize;
-        let NewSlice { names, index, .. } = &mut self.slices[owner];
+        let names = &mut self.slices[owner].names;
         let effect = match user.judge(names, self.now, entry) {
             Ok(effect) => effect,
             Err(verdict) => return verdict,
         };
-        if user.version() == 0 && !index.has_space(user.id()) {
-            return Rejection::InsufficientStorage.into();
-        }
         user.book(names, effect);
         ids.insert(entry.id, fields);
         Verdict::Accepted

@@ -26,6 +26,7 @@ use crate::engine::Failure;
 use crate::engine::directory::Directory;
 use crate::engine::files::Files;
 use crate::engine::generation::NewGeneration;
+use crate::engine::random;
 use crate::ledger::entry::Rejection;
 use crate::ledger::time::Millis;
 use crate::slice::Slice;
@@ -168,7 +169,8 @@ fn rejected_path(data: &Path) -> PathBuf {
 /// Recovers each slice of the directory, none of which may hold entries.
 fn check_empty(directory: &Directory) -> Result<(), Error> {
     for at in (0..directory.manifest().slices).map(|slice| directory.slice(slice)) {
-        let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(at.clone()));
+        let (mut slice, mut files) =
+            (Slice::new(usize::MAX, random::secret()?), Files::new(at.clone()));
         let mut recovery = Recovery::new(at.place, at.slices, at.manifest()?);
         let mut is_over = false;
         while !is_over {

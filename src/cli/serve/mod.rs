@@ -22,6 +22,7 @@ use crate::engine::memory_limit::{self, AddressSpace};
 use crate::engine::mesh::mesh;
 use crate::engine::net::Ports;
 use crate::engine::priority::SpareCpus;
+use crate::engine::random;
 use crate::engine::{Failure, affinity, descriptors, probe};
 use crate::server::core::Setup;
 use crate::server::limits::{CREDITS, TURN_BYTES};
@@ -53,7 +54,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     };
     let (address, numbers) = (ports.address(), ports.numbers().to_vec());
     let info = info::info(&config, address.port(), &numbers)?;
-    let meshes = mesh(&controls, CREDITS);
+    let (meshes, secret) = (mesh(&controls, CREDITS), random::secret()?);
     let mut plans = Vec::new();
     for (core, ((&cpu, control), mesh)) in cpus.iter().zip(&controls).zip(meshes).enumerate() {
         let topology = Topology::new(core as u32, cpus.len() as u32, config.slices);
@@ -77,6 +78,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
                 stored,
                 credits: CREDITS,
                 turn_bytes: TURN_BYTES,
+                secret,
             },
             listeners: Vec::new(),
             disks,

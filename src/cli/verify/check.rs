@@ -10,6 +10,7 @@ use super::super::progress::ProgressMeter;
 use super::faults;
 use crate::engine::directory::SliceDirectory;
 use crate::engine::files::Files;
+use crate::engine::random;
 use crate::ledger::book::Book;
 use crate::ledger::index::UserSlot;
 use crate::ledger::time::Millis;
@@ -67,7 +68,8 @@ impl Total {
 pub fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
     let manifest = directory.manifest().map_err(faults::judged)?;
     let faulty = |error| faults::of_recovery(directory, error);
-    let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
+    let mut slice = Slice::new(usize::MAX, random::secret()?);
+    let mut files = Files::new(directory.clone());
     let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
     source::measure(&mut recovery, &mut files).map_err(faulty)?;
     let mut progress = ProgressMeter::new("reading");

@@ -6,6 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use purser::ledger::secret::Secret;
 use purser::journal::frame::{FrameBuffer, Kind, NO_SALT};
 use purser::journal::segment::{self, Header};
 use purser::journal::snapshot::{Begin, End, Kinds};
@@ -101,7 +102,7 @@ fn recovery(bytes: &[u8]) {
         manifest::SliceManifest { snapshot: 0, snapshot_end: 0, first: 1, last: 1 },
         manifest::SliceManifest { snapshot: 1, snapshot_end, first: 1, last: 1 },
     ] {
-        let mut slice = Slice::new(usize::MAX);
+        let mut slice = Slice::new(usize::MAX, Secret::default());
         let mut recovery = Recovery::new(PLACE, 1, manifest);
         loop {
             match source::step(&mut recovery, &mut slice, &mut files) {
