@@ -172,9 +172,13 @@
 //! src/ledger/id.rs           user ids, entry ids, the user hash
 //! src/ledger/time.rs         time, buckets, windows and ranges of statistics
 //! src/ledger/entry.rs        entries and verdicts
-//! src/ledger/user.rs         one user: judges and books entries
+//! src/ledger/user.rs         one user: books entries, answers queries
+//! src/ledger/balance.rs      balance of a user in one currency
+//! src/ledger/judge.rs        the checks of an entry, and its effect
+//! src/ledger/effect.rs       effect of a judged entry
 //! src/ledger/holds.rs        open holds of one user
-//! src/ledger/recent.rs       dedup window: remembered entry ids of one user, late entries
+//! src/ledger/window.rs       dedup window of one user
+//! src/ledger/recent.rs       remembered entry ids of one user
 //! src/ledger/fingerprint.rs  what is remembered of an entry: 16 bytes
 //! src/ledger/tables.rs       hash tables of a user with many remembered ids
 //! src/ledger/secret.rs       secret that keys hash tables

@@ -192,7 +192,7 @@ fn reads() -> BTreeSet<String> {
         ("42/balance?&", ""),
         ("42/stats?window=1h&at_ms=01", "at_ms"),
         ("42/stats?window=1h&at_ms=253402300800000", "at_ms"),
-        ("42/stats?window=1h&kind=Topup", "kind"),
+        ("42/stats?window=1h&kind=_topup", "kind"),
         ("42/stats?at_ms=1&window=lifetime", "at_ms"),
         ("42/stats?window=1h&window=1h", "window"),
         ("42/stats?x=1&window=bad", "x"),

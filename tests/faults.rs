@@ -241,7 +241,7 @@ fn damaged_directories_are_refused_by_file_name() {
     let other = |file: &'static str, version: u32| {
         let path = if file == "data" { &root } else { &slice };
         let what =
-            format!("{} has format version {version}; this program reads version 2", show(path));
+            format!("{} has format version {version}; this program reads version 3", show(path));
         let text = format!("purser {file} {version}\nwhatever this may mean\n");
         data.check(
             "another version",

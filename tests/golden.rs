@@ -365,7 +365,7 @@ fn script() -> String {
     ];
     let feeds: String = feeds.iter().map(|line| format!("> {line}\n")).collect();
     let late = late_lines(20_000, 1).into_iter().chain(late_lines(30_000, 2));
-    let late: String = late.map(|line| format!("> {line}\n> LATE {line}\n")).collect();
+    let late: String = late.map(|line| format!("> LATE {line}\n> {line}\n")).collect();
     let feeds = feeds + &late;
     format!("{reads}{feeds}{reads}")
 }

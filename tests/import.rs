@@ -18,6 +18,7 @@ use crate::server::{Scratch, Server, becomes_true, credit, ended, entries, purse
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use purser::journal::slice_directory;
+use purser::ledger::id::EntryId;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,10 +178,7 @@ fn placed(line: &[u8]) -> Option<(u64, u64, u128)> {
         at_ms: u64,
     }
     let Placed { entry_id, user_id, at_ms } = serde_json::from_slice(line).ok()?;
-    let id = match entry_id.contains('-') {
-        true => u128::from_str_radix(&entry_id.replace('-', ""), 16).ok()?,
-        false => entry_id.parse().ok()?,
-    };
+    let id = EntryId::parse(entry_id.as_bytes())?.0;
     Some((user_id.parse().ok()?, at_ms, id))
 }
 
@@ -424,23 +422,27 @@ fn a_settlement_finds_a_hold_booked_at_the_same_time() {
         hold(2, T),                //
         void(13, 2, T),            // Too late: the hold is settled by then.
         hold(3, T + 1),            //
-        settle(14, 3, 101, T + 1), // More than its hold.
+        settle(14, 3, 101, T + 1), // More than its hold: all of it is posted.
         settle(15, 9, 1, T + 5),   // There is no such hold.
+        settle(17, 4, 1, T + 6),   // Before the line that opens its hold by name.
+        hold(18, T + 6).replace('}', ",\"pending_id\":\"4\"}"),
+        settle(19, 5, 1, T + 6).replace('}', ",\"final\":false}"), // Stays without a hold.
+        credit(20, 7, 2, T + 6).replace('}', ",\"pending_id\":\"6\"}"), // Needs none.
     ];
     let (code, out, _) = run(
         import(&scratch.join("data")).args(["--rejected"]).args([scratch.join("r"), "-".into()]),
         &entries(&lines),
     );
     assert_eq!(code, Some(4));
-    assert!(out.starts_with("11 lines: 5 accepted, 1 duplicate, 5 rejected; 1 user\n"), "{out}");
+    assert!(out.starts_with("15 lines: 9 accepted, 1 duplicate, 5 rejected; 1 user\n"), "{out}");
     let late = |n: usize, id| listed("-", n, id, "pending_not_found", "pending_id", &lines[n - 1]);
-    let much = listed("-", 10, "14", "pending_amount_exceeded", "amount", &lines[9]);
-    let want = [late(2, "11"), late(8, "13"), late(4, "12"), much, late(11, "15")].concat();
+    let want =
+        [late(2, "11"), late(8, "13"), late(4, "12"), late(11, "15"), late(14, "19")].concat();
     assert_eq!(fs::read_to_string(scratch.join("r")).unwrap(), want);
     let server = Server::with_data(&scratch.join("data"), &[]);
     let balance = concat!(
-        r#"{"user_id":"7","version":5,"as_of_ms":1700000100001,"balances":[{"currency":"COIN","#,
-        r#""posted":31,"pending_debits":0,"pending_credits":100,"available":31}]}"#
+        r#"{"user_id":"7","version":9,"as_of_ms":1700000100006,"balances":[{"currency":"COIN","#,
+        r#""posted":135,"pending_debits":0,"pending_credits":0,"available":135}]}"#
     );
     assert_eq!(server.ask(get("/v1/users/7/balance")).body, balance);
 }

@@ -164,7 +164,7 @@ fn a_large_user_and_many_kinds_are_stored_while_entries_arrive_and_recovered() {
     for crash in [disk::Crash::Kill, disk::Crash::Power] {
         let frames = World::run_large(1, crash).unwrap_or_else(|what| panic!("{what}"));
         println!("{crash:?}: {frames:?}");
-        assert!(frames.largest_bytes <= 128 << 10, "no frame has more than a piece too many");
+        assert!(frames.largest_bytes <= 512 << 10, "no frame has more than an image too many");
     }
 }
 

@@ -290,8 +290,8 @@ fn an_unreadable_directory_is_no_fault() {
     drop(server);
     let good = fs::read_to_string(data.join("manifest")).unwrap();
     for (from, to, part) in [
-        ("purser data 2", "purser data 1", "has format version 1; this program reads version 2"),
-        ("purser data 2", "purser data 3", "has format version 3; this program reads version 2"),
+        ("purser data 3", "purser data 1", "has format version 1; this program reads version 3"),
+        ("purser data 3", "purser data 4", "has format version 4; this program reads version 3"),
         ("hash 1", "hash 2", "distributes users by hash version 2"),
     ] {
         let text = good.replace(from, to);

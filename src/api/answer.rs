@@ -4,10 +4,11 @@ use super::problem::{Code, Problem};
 use super::read::{KindFilter, Read, What};
 use crate::decimal::number;
 use crate::ledger::amount::Currency;
+use crate::ledger::balance::Balance;
 use crate::ledger::book::View;
 use crate::ledger::id::UserId;
 use crate::ledger::time::Millis;
-use crate::ledger::user::{Balance, RowSource, Stat, StatsQuery};
+use crate::ledger::user::{RowSource, Stat, StatsQuery};
 
 /// Bytes reserved before a body is written: its fixed text and a typical list.
 const TYPICAL_BYTES: usize = 512;

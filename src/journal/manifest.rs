@@ -204,9 +204,9 @@ fn figures<const N: usize>(text: &[u8], words: [&str; N]) -> Result<[u64; N], Ma
 mod tests {
     use super::*;
 
-    const DIRECTORY: &str = "purser data 2\ngeneration 7\nslices 3\nhash 1\ncrc32c ba7e76c3\n";
+    const DIRECTORY: &str = "purser data 3\ngeneration 7\nslices 3\nhash 1\ncrc32c c2d9164e\n";
     const SLICE: &str =
-        "purser slice 3\ngeneration 7\nslice 2\nsnapshot 3 8192\nsegments 12 15\ncrc32c f0236914\n";
+        "purser slice 3\ngeneration 7\nslice 2\nsnapshot 3 8192\nsegments 12 15\ncrc32c facedfbd\n";
     const PLACE: Place = Place { generation: 7, slice: 2, file: 0 };
 
     #[test]
@@ -236,11 +236,11 @@ mod tests {
     #[test]
     fn a_manifest_has_one_form() {
         for other in [
-            "purser data 2\ngeneration 7\nslices 3\nhash 01\n",
-            "purser data 02\ngeneration 7\nslices 3\nhash 1\n",
-            "purser data 2\ngeneration 007\nslices 3\nhash 1\n",
-            "purser data 2\ngeneration +7\nslices 3\nhash 1\n",
-            "purser data 2\ngeneration 7\nslices 3\nhash 1\n\n",
+            "purser data 3\ngeneration 7\nslices 3\nhash 01\n",
+            "purser data 03\ngeneration 7\nslices 3\nhash 1\n",
+            "purser data 3\ngeneration 007\nslices 3\nhash 1\n",
+            "purser data 3\ngeneration +7\nslices 3\nhash 1\n",
+            "purser data 3\ngeneration 7\nslices 3\nhash 1\n\n",
         ] {
             assert_eq!(
                 DataManifest::decode(sealed(other.to_owned()).as_bytes()),
@@ -271,11 +271,11 @@ mod tests {
 
     #[test]
     fn other_versions_are_reported() {
-        let later = "purser data 3\nsomething else\n";
-        assert_eq!(DataManifest::decode(later.as_bytes()), Err(ManifestError::Version(3)));
+        let later = "purser data 4\nsomething else\n";
+        assert_eq!(DataManifest::decode(later.as_bytes()), Err(ManifestError::Version(4)));
         let earlier = sealed("purser data 1\ngeneration 7\nslices 3\nhash 1\n".to_owned());
         assert_eq!(DataManifest::decode(earlier.as_bytes()), Err(ManifestError::Version(1)));
-        let hash = sealed("purser data 2\ngeneration 7\nslices 3\nhash 2\n".to_owned());
+        let hash = sealed("purser data 3\ngeneration 7\nslices 3\nhash 2\n".to_owned());
         assert_eq!(DataManifest::decode(hash.as_bytes()), Err(ManifestError::Hash(2)));
         for bad in [
             "snapshot 0 0\nsegments 3 2\n",

@@ -8,6 +8,7 @@
 //! replay ignore the mark: what was accepted once must load.
 
 use super::amount::is_kind;
+use super::effect::Effect;
 use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
 use super::image::{LAST_VERSION, Malformed};
@@ -16,7 +17,7 @@ use super::memory::{Lookup, PrefetchStep};
 use super::names::{KindId, Names};
 use super::secret::Secret;
 use super::time::Millis;
-use super::user::{Effect, User};
+use super::user::User;
 use crate::prefetch;
 use thiserror::Error;
 

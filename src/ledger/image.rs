@@ -18,7 +18,7 @@
 //! holds    = count: varint | hold …          sorted by id
 //! hold     = own entry << 7 | currency's index << 1 | direction: u8, after the id: u128 LE
 //!          | kind: varint | amount: varint
-//! restarts = last: varint | next: varint     in milliseconds: super::recent
+//! restarts = last: varint | next: varint     in milliseconds: super::window
 //!                                            nothing if the version is below 524,288
 //! ids      = id …                            sorted as u128 LE
 //! id       = fields: u32 LE | low half of the latest booking time: u32 LE | id: u64 LE
@@ -44,6 +44,7 @@
 
 use super::CURRENCIES_PER_USER;
 use super::amount::{Currency, Direction};
+use super::balance::Balance;
 use super::counters::{self, GroupCheck, GroupChecks, Loaded};
 pub use super::cursor::Malformed;
 use super::cursor::{Cursor, put};
@@ -52,11 +53,12 @@ use super::holds::Holds;
 use super::id::UserId;
 use super::names::{KindNumbering, Names};
 use super::packed::{Packed, Section};
-use super::recent::{self, DedupWindow, Restarts};
+use super::recent;
 use super::secret::Secret;
 use super::tables::{COUNT_BYTES, MAX_PIECE_BYTES, Tables};
 use super::time::Millis;
-use super::user::{Balance, RareState, User};
+use super::user::{RareState, User};
+use super::window::{DedupWindow, Restarts};
 use smallvec::SmallVec;
 
 /// Bytes of the length prefix of a user.
@@ -126,10 +128,19 @@ impl User {
         tables.expect("a user with pieces has tables")
     }
 
-    /// Appends a form of the user that is the same for all users who have accepted the same
-    /// entries: all ids, sorted, instead of pieces. It cannot be loaded.
+    /// Appends a form of the user that is the same for all users of a slice who have accepted the
+    /// same entries: all ids, sorted, instead of pieces. It cannot be loaded.
     pub fn write_canonical(&self, out: &mut Vec<u8>) {
-        self.store_but_ids(&mut KindNumbering::SameSlice, out);
+        self.write_canonical_with(&mut KindNumbering::SameSlice, out);
+    }
+
+    /// The same with the kind numbers of another slice: see [`Self::store_head_for`].
+    pub fn write_canonical_for(&self, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
+        self.write_canonical_with(&mut KindNumbering::OtherSlice { own, other }, out);
+    }
+
+    fn write_canonical_with(&self, numbers: &mut KindNumbering<'_>, out: &mut Vec<u8>) {
+        self.store_but_ids(numbers, out);
         let start = out.len();
         recent::store(self.packed.get(Section::Ids), self.tables(), &self.window(), out);
         for piece in 0..self.pieces() {

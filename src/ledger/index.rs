@@ -222,7 +222,7 @@ mod tests {
         }
         assert_eq!(index.segments.iter().map(|s| s.used).sum::<usize>(), users as usize);
         assert!(index.segments.iter().all(|s| s.used <= SPLIT_USERS));
-        assert_eq!((&presized.directory, presized.depth), (&(0..32).collect(), index.depth));
+        assert_eq!((&presized.directory, presized.depth), (&(0..32).collect(), 5));
         assert!((0..users).all(|n| presized.find(id(n), |slot| id(slot) == id(n)) == Some(n)));
     }
 

@@ -1,8 +1,9 @@
 //! In-memory ledger of one slice: balances, open holds, dedup window and statistics of its users.
 //!
-//! The ledger mirrors decisions of the system of record. It books committed entries ([`entry`]),
-//! keeps each user's balances and open holds ([`user`], [`holds`]), remembers recent entry ids so
-//! that no entry is booked twice ([`recent`], [`fingerprint`], [`tables`]), and counts posted entries by time ([`counters`],
+//! The ledger mirrors decisions of the system of record. It judges and books committed entries
+//! ([`entry`], [`judge`], [`effect`]),
+//! keeps each user's balances and open holds ([`user`], [`balance`], [`holds`]), remembers recent entry ids so
+//! that no entry is booked twice ([`window`], [`recent`], [`fingerprint`], [`tables`]), and counts posted entries by time ([`counters`],
 //! over packed [`rows`]). Small users keep their groups, ids and rows in one block ([`packed`]).
 //! A [`book`] holds the users of one slice, found through [`index`]. [`names`] numbers the kinds.
 //! [`memory`] defines prefetch steps and block growth. [`image`] is the stored form of a user.
@@ -18,15 +19,18 @@
 //! changes nothing. Stored data that breaks an invariant is [`image::Malformed`].
 
 pub mod amount;
+pub mod balance;
 pub mod book;
 pub mod counters;
 mod cursor;
+pub mod effect;
 pub mod entry;
 pub mod fingerprint;
 pub mod holds;
 pub mod id;
 pub mod image;
 pub mod index;
+mod judge;
 pub mod memory;
 pub mod names;
 mod packed;
@@ -37,6 +41,7 @@ pub mod tables;
 pub mod time;
 pub mod user;
 mod varint;
+pub mod window;
 
 /// Maximum currencies of one user. Every balance answer reads all of the user's balances.
 pub const CURRENCIES_PER_USER: usize = 16;

@@ -17,13 +17,15 @@ impl Secret {
         Self(bits)
     }
 
-    /// Keyed hash of an integer: both halves of a 128-bit product, as in wyhash (Wang Yi, 2019).
-    /// Its upper and its lower bits are spread evenly.
+    /// Keyed hash of an integer: the finaliser of SplitMix64 (Steele, Lea, Flood, 2014), with the
+    /// secret before its first and between its two multiplications.
     #[inline]
     pub const fn mix(self, value: u64) -> u64 {
-        let Self([mask, factor]) = self;
-        let product = (value ^ mask) as u128 * (factor | 1) as u128;
-        product as u64 ^ (product >> 64) as u64
+        let Self([before, between]) = self;
+        let mut x = value ^ before;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ between;
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
     }
 
     /// Keyed hash of bytes: XXH3 (Y. Collet, xxHash 0.8) seeded with the secret.

@@ -56,10 +56,10 @@ fn cores_with_users(count: usize, answer_bytes: usize) -> (Cores, Vec<u64>) {
     for (core, &user) in users.iter().enumerate() {
         let line = cores.connect(core);
         // The answer to such a short feed is small, and always fits.
-        for first in (0..GROUPS).step_by(10) {
+        for first in (0..GROUPS).step_by(6) {
             cores.send(
                 line,
-                &feed(&(first..first + 10).map(|id| entry(user, id)).collect::<Vec<_>>()),
+                &feed(&(first..first + 6).map(|id| entry(user, id)).collect::<Vec<_>>()),
             );
             while cores.progress(line) == Progress::Ready {
                 cores.turn(core);

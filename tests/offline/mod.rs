@@ -293,8 +293,7 @@ impl User {
         let mut sorted = Names::default();
         kinds.iter().for_each(|kind| _ = sorted.number(kind));
         image.clear();
-        user.store_head_for(names, &mut sorted, &mut image);
-        (0..user.pieces()).for_each(|piece| user.store_piece(piece, &mut image));
+        user.write_canonical_for(names, &mut sorted, &mut image);
         let mut answers =
             vec![format!("version {} as of {}, {kinds:?}", user.version(), user.as_of().0)];
         user.visit_balances(|balance| answers.push(format!("{balance:?}")));
