@@ -112,11 +112,11 @@ problems! {
         "The booking time lies before this user's dedup window: send it with late=accept if it was \
          never accepted.",
     EntryIdConflict "entry_id_conflict" BadRequest
-        "This user already has an entry with that id, with other fields or with a hold that is still \
-         open.",
+        "This user already has an entry with that id, with other fields or with a hold that is \
+         still open.",
     PendingNotFound "pending_not_found" BadRequest
-        "This user has no open hold with that id, and the line gives no currency, kind and direction \
-         of its own.",
+        "This user has no open hold with that id, and the line gives no currency, kind and \
+         direction of its own.",
     PendingMismatch "pending_mismatch" BadRequest
         "The open hold with that id has another currency or another direction.",
     TooManyCurrencies "too_many_currencies" BadRequest

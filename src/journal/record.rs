@@ -9,7 +9,7 @@
 //! | 8 | booking time, ms |
 //! | 16 | grow, settle, void: id of the hold |
 //! | 8 | amount; a void may have none |
-//! | 8 + 1 + n | currency, padded with zeros; length of the kind; kind: unless they are the hold's |
+//! | 8 + 1 + n | currency, padded with zeros; length of the kind; kind: if they are its own |
 //!
 //! Flags: 8, a grow, settle or void has its own currency, kind and direction; 16, that direction is
 //! debit; 32, a settle keeps the rest, or a void has an amount; 64, the entry was accepted even if

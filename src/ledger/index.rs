@@ -1,10 +1,10 @@
 //! Index of one slice: user id to slot, by extendible hashing that grows one segment at a time.
 //!
-//! The top bits of a user's keyed hash ([`Secret`]) select a segment through a directory. The low bits of the hash's
-//! upper half select a place (one cell of the hash table) in the segment; collisions are resolved
-//! by linear probing. A segment that is four fifths full is split in two by one more hash bit, so
-//! no insertion moves more than one segment (32 KiB), whatever the number of users. Method:
-//! R. Fagin et al., *Extendible Hashing*, 1979.
+//! The top bits of a user's keyed hash ([`Secret`]) select a segment through a directory. The low
+//! bits of the hash's upper half select a place (one cell of the hash table) in the segment;
+//! collisions are resolved by linear probing. A segment that is four fifths full is split in two by
+//! one more hash bit, so no insertion moves more than one segment (32 KiB), whatever the number of
+//! users. Method: R. Fagin et al., *Extendible Hashing*, 1979.
 //!
 //! By hand for the pauses: on the way to two million users, the longest insertion into a
 //! `hashbrown` map takes 14 ms, here 0.2 ms. A map of ids takes twice the memory. Places can be

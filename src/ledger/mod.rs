@@ -1,12 +1,13 @@
 //! In-memory ledger of one slice: balances, open holds, dedup window and statistics of its users.
 //!
 //! The ledger mirrors decisions of the system of record. It judges and books committed entries
-//! ([`entry`], [`judge`], [`effect`]),
-//! keeps each user's balances and open holds ([`user`], [`balance`], [`holds`]), remembers recent entry ids so
-//! that no entry is booked twice ([`window`], [`recent`], [`fingerprint`], [`tables`]), and counts posted entries by time ([`counters`],
-//! over packed [`rows`]). Small users keep their groups, ids and rows in one block ([`packed`]).
-//! A [`book`] holds the users of one slice, found through [`index`]. [`names`] numbers the kinds.
-//! [`memory`] defines prefetch steps and block growth. [`image`] is the stored form of a user.
+//! ([`entry`], [`judge`], [`effect`]), keeps each user's balances and open holds ([`user`],
+//! [`balance`], [`holds`]), remembers recent entry ids so that no entry is booked twice
+//! ([`window`], [`recent`], [`fingerprint`], [`tables`]), and counts posted entries by time
+//! ([`counters`], over packed [`rows`]). Small users keep their groups, ids and rows in one block
+//! ([`packed`]). A [`book`] holds the users of one slice, found through [`index`]. [`names`]
+//! numbers the kinds. [`memory`] defines prefetch steps and block growth. [`image`] is the stored
+//! form of a user.
 //!
 //! **Units.** Money is integer minor units of a currency (`i64`). Time is milliseconds since the
 //! Unix epoch, UTC. The finest statistics bucket is 15 minutes, numbered from the epoch; older

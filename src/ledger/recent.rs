@@ -1,8 +1,8 @@
 //! Remembered entry ids of one user.
 //!
-//! The ids of the dedup window ([`super::window`]) are remembered, so ids are forgotten in the order
-//! in which they were accepted. Late entries are refused before their ids are looked up, unless the
-//! sender vouches for them, so nobody can see what is forgotten.
+//! The ids of the dedup window ([`super::window`]) are remembered, so ids are forgotten in the
+//! order in which they were accepted. Late entries are refused before their ids are looked up,
+//! unless the sender vouches for them, so nobody can see what is forgotten.
 //!
 //! Up to [`MAX_LISTED_IDS`] ids are a plain list in the user's packed block; more are in hash
 //! tables ([`super::tables`]). Ids before the window are removed while entries are booked, long

@@ -316,11 +316,11 @@ fn store_piece(table: &HashTable<SeenEntry>, window: &DedupWindow, out: &mut Vec
     out[start..start + COUNT_BYTES].copy_from_slice(&count.to_le_bytes());
 }
 
-/// Appends the remembered ids of a table, sorted by a counting sort into bins. Fingerprints are spread
-/// evenly, so their range is divided into as many bins as there are ids. Ids are counted per bin
-/// and written from the start of their bin on, and an insertion sort puts the few that are out of
-/// order in place. The counts are temporarily stored after the ids in `out`. Ids that were chosen
-/// to crowd into few bins are sorted by comparison instead.
+/// Appends the remembered ids of a table, sorted by a counting sort into bins. Fingerprints are
+/// spread evenly, so their range is divided into as many bins as there are ids. Ids are counted per
+/// bin and written from the start of their bin on, and an insertion sort puts the few that are out
+/// of order in place. The counts are temporarily stored after the ids in `out`. Ids that were
+/// chosen to crowd into few bins are sorted by comparison instead.
 fn store_table(table: &HashTable<SeenEntry>, window: &DedupWindow, out: &mut Vec<u8>) {
     let kept = || table.iter().filter(|r| window.has(r));
     let most = table.len();

@@ -1,8 +1,9 @@
 //! One user: balances, open holds, dedup window and counters, and how an entry changes them.
 //!
-//! [`User::judge`] checks an entry and changes nothing ([`super::judge`]). [`User::book`] applies the
-//! judged effect and cannot fail. Rare state (open holds, many remembered ids, runs of counters) is behind one
-//! pointer, so that an ordinary user is two cache lines and one packed block.
+//! [`User::judge`] checks an entry and changes nothing ([`super::judge`]). [`User::book`] applies
+//! the judged effect and cannot fail. Rare state (open holds, many remembered ids, runs of
+//! counters) is behind one pointer, so that an ordinary user is two cache lines and one packed
+//! block.
 
 use super::amount::{Currency, Direction};
 use super::balance::Balance;

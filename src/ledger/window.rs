@@ -1,7 +1,7 @@
 //! Dedup window of one user: where it begins.
 //!
-//! An id is kept with the user's latest booking time N of its acceptance. The window begins at
-//! N − 24 h, or later for a busy user: after every [`DEDUP_SPAN`] accepted entries it begins at the N
+//! An id is kept with the user's latest booking time N of its acceptance. The window begins at N −
+//! 24 h, or later for a busy user: after every [`DEDUP_SPAN`] accepted entries it begins at the N
 //! of the span before ([`Restarts`]). Ids that were kept before it are forgotten. An entry whose
 //! booking time lies before it is late.
 

@@ -731,7 +731,8 @@ mod tests {
                       pending_id|amount_negative amount|entry_in_future at_ms|entry_too_old at_ms\
                       |entry_id_conflict entry_id|pending_not_found pending_id\
                       |pending_mismatch pending_id|pending_mismatch currency\
-                      |pending_mismatch direction|invalid_field final|too_many_currencies currency|too_many_groups \
+                      |pending_mismatch direction|invalid_field final\
+                      |too_many_currencies currency|too_many_groups \
                       kind|too_many_holds |balance_overflow amount|feed 200|feed 413\
                       |feed 422|get 200|get 400|get 404|get 405|batch 200|batch 400|batch 413";
         let faults = Fault::ALL.map(|fault| [format!("line {fault:?}"), format!("body {fault:?}")]);

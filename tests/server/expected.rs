@@ -150,8 +150,8 @@ pub const PROBLEMS: [Row; 35] = [
         "entry_id_conflict",
         400,
         "Bad Request",
-        "This user already has an entry with that id, with other fields or with a hold that is still \
-         open.",
+        "This user already has an entry with that id, with other fields or with a hold that is \
+         still open.",
     ),
     (
         "pending_not_found",

@@ -18,7 +18,8 @@ type record struct {
 func newRecord(e *Entry, own key) record {
 	r := record{id: e.ID, hold: e.Hold, amount: e.Amount, currency: own.currency, kind: own.kind}
 	r.what = uint64(e.AtMs)<<8 | uint64(e.Action)
-	for i, flag := range [...]bool{e.HasTerms, e.HasTerms && e.Direction == Debit, e.HasAmount, e.Final} {
+	isDebit := e.HasTerms && e.Direction == Debit
+	for i, flag := range [...]bool{e.HasTerms, isDebit, e.HasAmount, e.Final} {
 		if flag {
 			r.what |= 8 << i
 		}
