@@ -62,8 +62,7 @@ impl Line {
 
     fn on_hold(&self) -> Option<Action<'_>> {
         let hold = forms::entry_id(self.pending_id.as_deref()?)?;
-        let is_bare =
-            self.currency.is_none() && self.kind.is_none() && self.direction.is_none();
+        let is_bare = self.currency.is_none() && self.kind.is_none() && self.direction.is_none();
         let terms = if is_bare { None } else { Some(self.terms()?) };
         let amount = match self.amount {
             Some(amount) => Some(Amount::new(amount)?),

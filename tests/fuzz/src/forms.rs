@@ -23,21 +23,24 @@ pub fn user(text: &str) -> Option<UserId> {
     canonical(text).map(UserId)
 }
 
-/// A UUID of any case, or a decimal below 2^128.
+/// A UUID of any case, a decimal below 2^128, or the hash of any other text.
 pub fn entry_id(text: &str) -> Option<EntryId> {
     let groups: Vec<&str> = text.split('-').collect();
     let is_uuid = groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]);
     if is_uuid && groups.concat().bytes().all(|b| b.is_ascii_hexdigit()) {
         return u128::from_str_radix(&groups.concat(), 16).ok().map(EntryId);
     }
-    canonical(text).map(EntryId)
+    let is_plain = text.chars().all(|c| ('!'..='~').contains(&c) && !['"', '\\'].contains(&c));
+    let hashed = || xxhash_rust::xxh3::xxh3_128(text.as_bytes());
+    let is_text = is_plain && (1..=128).contains(&text.len());
+    canonical(text).or_else(|| is_text.then(hashed)).map(EntryId)
 }
 
-/// `[A-Z][A-Z0-9]{2,7}`.
+/// `[A-Z][A-Z0-9._/-]{1,7}`.
 pub fn currency(text: &str) -> Option<Currency> {
     let starts = text.starts_with(|c: char| c.is_ascii_uppercase());
-    let rest = text.chars().all(|c| matches!(c, 'A'..='Z' | '0'..='9'));
-    if !(starts && rest && (3..=8).contains(&text.len())) {
+    let rest = text.chars().all(|c| matches!(c, 'A'..='Z' | '0'..='9' | '.' | '_' | '/' | '-'));
+    if !(starts && rest && (2..=8).contains(&text.len())) {
         return None;
     }
     let currency = Currency::parse(text.as_bytes()).expect("a checked currency parses");
@@ -45,10 +48,11 @@ pub fn currency(text: &str) -> Option<Currency> {
     Some(currency)
 }
 
-/// `[a-z][a-z0-9_]{0,31}`.
+/// `[A-Za-z0-9][A-Za-z0-9._:-]{0,31}`.
 pub fn is_kind(text: &str) -> bool {
-    let starts = text.starts_with(|c: char| c.is_ascii_lowercase());
-    starts && text.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_')) && text.len() <= 32
+    let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || ['.', '_', ':', '-'].contains(&c);
+    starts && text.chars().all(is_inner) && text.len() <= 32
 }
 
 /// `credit` or `debit`.
