@@ -7,11 +7,13 @@
 //! - `holds`: entries on holds.
 //! - `http`: methods, paths, conditions, the order of refusals, blank lines.
 //! - `late`: the dedup window, late entries.
+//! - `past`: past balances.
 
 mod feed;
 mod holds;
 mod http;
 mod late;
+mod past;
 
 use crate::server::client::{batch, feed, get, post, request};
 use crate::server::expected::{

@@ -14,7 +14,7 @@ use crate::ledger::user::{RowSource, Stat, StatsQuery};
 const TYPICAL_BYTES: usize = 512;
 
 /// Appends the body of the answer to `read`, for a known user. `now` replaces a missing `at_ms`.
-/// Returns false if `rows` do not include all rows of the statistics: what was appended is then no
+/// Returns false if `rows` do not include all rows that it needs: what was appended is then no
 /// answer.
 #[inline]
 pub fn write(
@@ -29,6 +29,7 @@ pub fn write(
             write_balance(out, view, read);
             true
         }
+        What::BalanceAt(at) => write_balance_at(out, view, read, at, rows),
         What::Stats { window, at, kind } => {
             let query = StatsQuery {
                 window,
@@ -70,6 +71,34 @@ fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read) {
         Some(currency) => user.balance(currency).into_iter().for_each(&mut item),
     }
     out.extend_from_slice(b"]}");
+}
+
+fn write_balance_at(
+    out: &mut Vec<u8>,
+    view: View<'_>,
+    read: &Read,
+    at: Millis,
+    rows: &mut RowSource<'_>,
+) -> bool {
+    let instant = view.user.instant(at);
+    out.reserve(TYPICAL_BYTES);
+    write_head(out, view);
+    out.extend_from_slice(b",\"as_of_ms\":");
+    number(out, view.user.as_of().0);
+    out.extend_from_slice(b",\"at_ms\":");
+    number(out, instant);
+    out.extend_from_slice(b",\"balances\":[");
+    let mut first = true;
+    let is_whole = view.user.visit_posted_before(instant, rows, |currency, posted| {
+        if read.currency.is_none_or(|only| only == currency) {
+            open_item(out, &mut first, currency);
+            out.extend_from_slice(b"\",\"posted\":");
+            wide(out, posted);
+            out.push(b'}');
+        }
+    });
+    out.extend_from_slice(b"]}");
+    is_whole
 }
 
 fn write_stats(
@@ -144,6 +173,14 @@ fn minor(out: &mut Vec<u8>, value: i64) {
         out.push(b'-');
     }
     number(out, value.unsigned_abs());
+}
+
+/// Appends a figure in minor units that may exceed 64 bits.
+fn wide(out: &mut Vec<u8>, value: i128) {
+    match i64::try_from(value) {
+        Ok(value) => minor(out, value),
+        Err(_) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+    }
 }
 
 #[cfg(test)]

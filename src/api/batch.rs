@@ -18,7 +18,7 @@ use crate::ledger::time::Window;
 pub const MEMBERS: [&str; 6] = ["user_id", "read", "window", "at_ms", "currency", "kind"];
 static NAMES: MemberNames<{ MEMBERS.len() }> = MemberNames::new(MEMBERS);
 /// Members of an item that reads a balance.
-const BALANCE_MEMBERS: [&str; 3] = ["user_id", "read", "currency"];
+const BALANCE_MEMBERS: [&str; 4] = ["user_id", "read", "at_ms", "currency"];
 
 /// Parses a batch body into `reads`, which is cleared first.
 ///
@@ -131,27 +131,27 @@ fn item(reader: &mut Reader<'_>) -> Result<Result<Read, Problem>, NotJson> {
 fn judge(object: Reader<'_>, members: &Members<'_, { MEMBERS.len() }>) -> Result<Read, Problem> {
     let [user, read, window, at, currency, kind] = members.values;
     let balance = text(read, |t| (t == b"balance").then_some(())).is_some();
-    let irregular = members.has_repeated_or_unknown
-        || (balance && (window.is_some() || at.is_some() || kind.is_some()));
+    let irregular =
+        members.has_repeated_or_unknown || (balance && (window.is_some() || kind.is_some()));
     if irregular && let Some(problem) = repeated_or_unknown(object, balance) {
         return Err(problem);
     }
     let user = text(user, UserId::parse).ok_or_else(|| missing_or_invalid(user, "user_id"))?;
+    let time = || {
+        at.map(|_| super::entry::read_time(at).ok_or_else(|| missing_or_invalid(at, "at_ms")))
+            .transpose()
+    };
     if balance {
-        return Ok(Read {
-            user,
-            currency: optional(currency, "currency", Currency::parse)?,
-            what: What::Balance,
-        });
+        let what = time()?.map_or(What::Balance, What::BalanceAt);
+        let currency = optional(currency, "currency", Currency::parse)?;
+        return Ok(Read { user, currency, what });
     }
     text(read, |t| (t == b"stats").then_some(()))
         .ok_or_else(|| missing_or_invalid(read, "read"))?;
     let Some(Value::Text(_)) = window else { return Err(missing_or_invalid(window, "window")) };
     let window =
         text(window, Window::parse).ok_or_else(|| Problem::at(Code::InvalidWindow, "window"))?;
-    let time = at
-        .map(|_| super::entry::read_time(at).ok_or_else(|| missing_or_invalid(at, "at_ms")))
-        .transpose()?;
+    let time = time()?;
     if time.is_some() && window == Window::Lifetime {
         return Err(Problem::at(Code::InvalidField, "at_ms"));
     }

@@ -2,7 +2,8 @@
 
 use crate::ledger::amount::{Currency, KIND_BYTES, is_kind};
 use crate::ledger::id::UserId;
-use crate::ledger::time::{Millis, Window};
+use crate::ledger::time::{Millis, Range, Window};
+use crate::ledger::user::User;
 
 /// A read of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Read {
 pub enum What {
     /// The balances.
     Balance,
+    /// What was posted before an instant: the first one from this time on at which it is known.
+    BalanceAt(Millis),
     /// Statistics.
     Stats {
         /// Length of the time window.
@@ -29,6 +32,18 @@ pub enum What {
         /// Restricts the statistics to one kind.
         kind: Option<KindFilter>,
     },
+}
+
+impl Read {
+    /// The time range of the rows that the answer about a user needs; `None` if it needs none.
+    /// `now` replaces a missing `at_ms`.
+    pub fn rows(&self, user: &User, now: Millis) -> Option<Range> {
+        match self.what {
+            What::Balance | What::Stats { window: Window::Lifetime, .. } => None,
+            What::BalanceAt(at) => Some(user.range_from(user.instant(at))),
+            What::Stats { window, at, .. } => Some(user.range(window, at.unwrap_or(now))),
+        }
+    }
 }
 
 /// Name of a kind, stored by value: a read outlives the bytes that it was parsed from.

@@ -113,7 +113,7 @@ pub fn plain_text(
 }
 
 /// Writes the response to one read at time `now`. `view` is the user, `None` if unknown. Returns
-/// `None`, with nothing written, if `rows` do not include all rows of the statistics.
+/// `None`, with nothing written, if `rows` do not include all rows that it needs.
 #[inline]
 pub fn write_read(
     request: &ReadRequest<'_>,
@@ -129,7 +129,7 @@ pub fn write_read(
         return Some(Status::NotFound);
     };
     let version = view.user.version();
-    let etag = matches!(read.what, What::Balance).then_some(version);
+    let etag = matches!(read.what, What::Balance | What::BalanceAt(_)).then_some(version);
     match conditions.map_or(Condition::Holds, |lines| evaluate(lines, etag)) {
         Condition::Holds => {}
         Condition::NotModified => {
@@ -153,7 +153,7 @@ pub fn write_read(
 }
 
 /// Writes the body of one batch item at time `now`. `view` is the user, `None` if unknown. Returns
-/// false if `rows` do not include all rows of the statistics: what was written is then no answer.
+/// false if `rows` do not include all rows that it needs: what was written is then no answer.
 #[inline]
 pub fn item(
     read: &Read,

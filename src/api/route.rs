@@ -89,7 +89,7 @@ impl Operation {
     /// The route of this operation.
     pub const fn route(&self) -> Route {
         match self {
-            Self::Read(Read { what: What::Balance, .. }) => Route::Balance,
+            Self::Read(Read { what: What::Balance | What::BalanceAt(_), .. }) => Route::Balance,
             Self::Read(Read { what: What::Stats { .. }, .. }) => Route::Stats,
             Self::Health => Route::Health,
             Self::Ready => Route::Ready,
@@ -219,7 +219,11 @@ fn user(head: &Head<'_>, id: &str, is_stats: bool) -> Result<Operation, Denied> 
     if let Some(query) = head.target.query {
         parameters.read_query(query, is_stats)?;
     }
-    let what = if is_stats { parameters.stats()? } else { What::Balance };
+    let what = if is_stats {
+        parameters.stats()?
+    } else {
+        parameters.at.map_or(What::Balance, What::BalanceAt)
+    };
     Ok(Operation::Read(Read { user, currency: parameters.currency, what }))
 }
 
@@ -306,7 +310,7 @@ impl Parameters {
                     (None, None) => return Err(Problem::at(Code::InvalidWindow, "window")),
                     (_, parsed) => put(&mut self.window, parsed),
                 },
-                b"at_ms" if stats => put(&mut self.at, millis(&value)),
+                b"at_ms" => put(&mut self.at, millis(&value)),
                 b"kind" if stats => put(&mut self.kind, KindFilter::parse(&value)),
                 _ => false,
             };

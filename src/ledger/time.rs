@@ -136,8 +136,31 @@ impl GrainEdges {
         let from = to.saturating_sub(window_ms);
         Range {
             from_ms: floor(from, self.at(from)).max(self.days_from),
-            to_ms: floor(to + self.at(to) - 1, self.at(to)).max(self.days_from),
+            to_ms: ceil(to, self.at(to)).max(self.days_from),
         }
+    }
+}
+
+impl GrainEdges {
+    /// The first instant at `at` or later at which a past balance is exact, in milliseconds: an
+    /// edge of the grain there, and not before what is kept.
+    ///
+    /// ```
+    /// use purser::ledger::time::{BUCKET_MS, GrainEdges, HOUR_MS, Millis};
+    ///
+    /// let latest = Millis(1_763_900_000_000);
+    /// let edges = GrainEdges::of(latest);
+    /// let bucket = u64::from(latest.bucket()) * BUCKET_MS;
+    /// assert_eq!(edges.instant(Millis(bucket)), bucket);
+    /// assert_eq!(edges.instant(Millis(bucket + 1)), bucket + BUCKET_MS);
+    /// // Two days ago the grain is an hour.
+    /// let ago = bucket - bucket % HOUR_MS - 48 * HOUR_MS;
+    /// assert_eq!(edges.instant(Millis(ago + 1)), ago + HOUR_MS);
+    /// ```
+    pub const fn instant(&self, at: Millis) -> u64 {
+        let to = ceil(at.0, BUCKET_MS);
+        let edge = ceil(to, self.at(to));
+        if edge > self.days_from { edge } else { self.days_from }
     }
 }
 
@@ -148,6 +171,10 @@ pub const fn lifetime(latest: Millis) -> Range {
 
 const fn bucket_end(at: Millis) -> u64 {
     floor(at.0, BUCKET_MS) + BUCKET_MS
+}
+
+const fn ceil(t: u64, grain: u64) -> u64 {
+    floor(t + grain - 1, grain)
 }
 
 const fn floor(t: u64, grain: u64) -> u64 {

@@ -19,12 +19,14 @@ use super::recent;
 use super::rows::Tally;
 use super::secret::Secret;
 use super::tables::Tables;
-use super::time::{GrainEdges, Millis, Range, Window, lifetime};
+use super::time::{BUCKET_MS, Bucket, GrainEdges, Millis, Range, Window, lifetime};
 use super::window::{DedupWindow, Restarts};
 use super::{CURRENCIES_PER_USER, GROUPS_PER_USER};
 use crate::prefetch;
 use smallvec::SmallVec;
 
+/// End of a time range without an end, in milliseconds: after every bucket.
+const END_MS: u64 = Bucket::MAX as u64 * BUCKET_MS;
 /// Entries between two counts of a user's rare heap bytes, if it has many blocks: counting walks
 /// all of them.
 const ENTRIES_PER_COUNT: u64 = 64;
@@ -197,6 +199,61 @@ impl User {
             Window::Lifetime => lifetime(self.as_of),
             Window::Last(ms) => GrainEdges::of(self.as_of).range(ms, at),
         }
+    }
+
+    /// The first instant at `at` or later at which a past balance is exact, in milliseconds.
+    pub fn instant(&self, at: Millis) -> u64 {
+        GrainEdges::of(self.as_of).instant(at)
+    }
+
+    /// The time range from an instant on, without an end.
+    pub const fn range_from(&self, instant: u64) -> Range {
+        Range { from_ms: instant, to_ms: END_MS }
+    }
+
+    /// Calls `visit` with each currency, sorted, and what was posted in it before an instant that
+    /// [`Self::instant`] returned: what is posted now less the rows from the instant on. It may
+    /// exceed 64 bits, because entries need not have arrived in the order of their times. Calls it
+    /// with none, and returns false, if `rows` do not include all of these rows.
+    pub fn visit_posted_before(
+        &self,
+        instant: u64,
+        rows: &mut RowSource<'_>,
+        mut visit: impl FnMut(Currency, i128),
+    ) -> bool {
+        let mut keys = [(0, Direction::Credit); GROUPS_PER_USER];
+        for (group, key) in Groups::of(&self.packed).iter().zip(&mut keys) {
+            *key = (usize::from(group.key.currency), group.key.direction);
+        }
+        let mut later = [0; CURRENCIES_PER_USER];
+        let mut add = |(currency, direction): (usize, Direction), sum: i64| {
+            let sum = i128::from(sum);
+            later[currency] += if direction == Direction::Credit { sum } else { -sum };
+        };
+        let is_whole = match rows {
+            RowSource::Now { bytes_left } => {
+                let mut work = VisitWork { bytes_left: *bytes_left, blocks: 0 };
+                let (runs, range) = (self.runs().map(Runs::runs), self.range_from(instant));
+                let is_whole = counters::visit(&self.packed, runs, range, 0, &mut work, |row| {
+                    add(keys[usize::from(row.group)], row.tally.sum);
+                });
+                *bytes_left = work.bytes_left;
+                is_whole
+            }
+            RowSource::Visited(sums) => {
+                keys.iter().zip(&sums.tallies).for_each(|(key, tally)| add(*key, tally.sum));
+                sums.is_whole
+            }
+        };
+        if !is_whole {
+            return false;
+        }
+        self.visit_balances(|balance| {
+            let place = self.balances.iter().position(|other| other.currency == balance.currency);
+            let later = place.map_or(0, |place| later[place]);
+            visit(balance.currency, i128::from(balance.posted) - later);
+        });
+        true
     }
 
     /// Calls `visit` with each group that has postings within `range` and matches the filters,

@@ -14,11 +14,9 @@ use super::message::{FrozenUser, Job, Outcome, Request};
 use super::planted_bug::PlantedBug;
 use super::shared::Shared;
 use super::topology::Location;
-use crate::api::read::What;
 use crate::api::reply::{self, ReadRequest};
 use crate::ledger::book::View;
 use crate::ledger::memory::{PrefetchStep, prefetch_steps};
-use crate::ledger::time::Window;
 use crate::ledger::user::{RowSource, UserCopy};
 
 /// Size from which a reply continues in another piece, in bytes. A reply of many megabytes never
@@ -121,11 +119,9 @@ impl Shared {
             None => owner.view(read.user),
         };
         let mut rows = RowSource::Now { bytes_left: usize::MAX };
-        if let What::Stats { window, at, .. } = read.what
-            && let Some(View { user, .. }) = view
-            && window != Window::Lifetime
+        if let Some(View { user, .. }) = view
+            && let Some(range) = read.rows(user, now)
         {
-            let range = user.range(window, at.unwrap_or(now));
             let is_whole = match frozen.and_then(|frozen| frozen.copy.as_ref()) {
                 Some(copy) => copy.add_rows(range, sums, left),
                 None => user.add_rows(range, sums, left),

@@ -30,6 +30,13 @@ impl Question {
         }
     }
 
+    fn balance_at(user: &str, at_ms: u64) -> Self {
+        Self {
+            target: format!("/v1/users/{user}/balance?at_ms={at_ms}"),
+            item: format!(r#"{{"user_id":"{user}","read":"balance","at_ms":{at_ms}}}"#),
+        }
+    }
+
     fn lifetime(user: &str) -> Self {
         Self {
             target: format!("/v1/users/{user}/stats?window=lifetime"),
@@ -68,6 +75,10 @@ pub fn edges(user: &str, latest: u64) -> Vec<Question> {
         0,
     ];
     let mut all = vec![Question::balance(user), Question::lifetime(user)];
+    for edge in edges {
+        let times = [edge, edge + 1, edge.saturating_sub(1)];
+        all.extend(times.map(|at_ms| Question::balance_at(user, at_ms)));
+    }
     for (window, length) in WINDOWS {
         for (index, edge) in edges.into_iter().enumerate() {
             let at_ms = if index % 2 == 0 { edge } else { edge + length };

@@ -5,7 +5,7 @@
 
 use super::entry::{canonical, is_currency, is_kind, time, user_id};
 use super::json::{self, Fault, Value, echo, member};
-use super::ledger::{Group, User};
+use super::ledger::{Direction, Group, User};
 use super::problem::{Code, Problem};
 use super::stats::{self, Figures, MAX_TIME, Window};
 use super::{Model, Reply};
@@ -21,6 +21,8 @@ struct Question {
 
 enum Read {
     Balance,
+    /// What was posted before a time.
+    BalanceAt(i64),
     Stats {
         window: Window,
         /// `None`: now.
@@ -46,7 +48,8 @@ pub fn get(model: &Model, now_ms: i64, target: &str) -> Reply {
     Reply {
         status: 200,
         content_type: "application/json",
-        etag: matches!(question.read, Read::Balance).then(|| format!("\"v{}\"", user.version())),
+        etag: matches!(question.read, Read::Balance | Read::BalanceAt(_))
+            .then(|| format!("\"v{}\"", user.version())),
         body: answer(user, &question, now_ms),
     }
 }
@@ -108,12 +111,15 @@ fn question(target: &str) -> Result<Question, Problem> {
 }
 
 fn balance_question(user_id: u64, query: &str) -> Result<Question, Problem> {
-    let mut currency = None;
-    parameters(query, &["currency"], |_, value| {
-        currency = Some(owned(value, is_currency)?);
+    let (mut at_ms, mut currency) = (None, None);
+    parameters(query, &["at_ms", "currency"], |name, value| {
+        match name {
+            "at_ms" => at_ms = Some(canonical(value).filter(|time| *time <= MAX_TIME)?),
+            _ => currency = Some(owned(value, is_currency)?),
+        }
         Some(())
     })?;
-    Ok(Question { user_id, read: Read::Balance, currency })
+    Ok(Question { user_id, read: at_ms.map_or(Read::Balance, Read::BalanceAt), currency })
 }
 
 fn stats_question(user_id: u64, query: &str) -> Result<Question, Problem> {
@@ -230,7 +236,7 @@ fn item_question(index: usize, item: &Value) -> Result<Question, Problem> {
     };
     let read = member(members, "read").and_then(Value::text);
     let known: &[&str] = match read {
-        Some("balance") => &["user_id", "read", "currency"],
+        Some("balance") => &["user_id", "read", "at_ms", "currency"],
         _ => &["user_id", "read", "window", "at_ms", "currency", "kind"],
     };
     if let Some(name) = json::unknown(members, known) {
@@ -253,11 +259,14 @@ fn item_question(index: usize, item: &Value) -> Result<Question, Problem> {
     let user_id =
         user_id(needed("user_id")?).ok_or_else(|| problem(Code::InvalidField, "user_id"))?;
     if needed("read")? == b"balance" {
-        return Ok(Question {
-            user_id,
-            read: Read::Balance,
-            currency: filter("currency", is_currency)?,
-        });
+        let read = match member(members, "at_ms") {
+            None => Read::Balance,
+            Some(value) => {
+                let at_ms = time(value).ok_or_else(|| problem(Code::InvalidField, "at_ms"))?;
+                Read::BalanceAt(at_ms)
+            }
+        };
+        return Ok(Question { user_id, read, currency: filter("currency", is_currency)? });
     }
     if read != Some("stats") {
         return Err(problem(Code::InvalidField, "read"));
@@ -284,6 +293,11 @@ fn answer(user: &User, question: &Question, now_ms: i64) -> String {
         Read::Balance => {
             let rows = balance_rows(user, question);
             format!(r#"{{{head},"as_of_ms":{as_of_ms},"balances":[{rows}]}}"#)
+        }
+        Read::BalanceAt(at_ms) => {
+            let instant = stats::instant(as_of_ms, *at_ms);
+            let rows = past_rows(user, question, instant);
+            format!(r#"{{{head},"as_of_ms":{as_of_ms},"at_ms":{instant},"balances":[{rows}]}}"#)
         }
         Read::Stats { window, at_ms, kind } => {
             let (from_ms, to_ms) = stats::range(as_of_ms, *window, at_ms.unwrap_or(now_ms));
@@ -319,6 +333,27 @@ fn balance_rows(user: &User, question: &Question) -> String {
                 balance.pending_credits,
                 balance.available(),
             )
+        })
+        .collect();
+    rows.join(",")
+}
+
+/// What was posted in each currency before an instant.
+fn past_rows(user: &User, question: &Question, instant: i64) -> String {
+    let currencies = user.balances().keys();
+    let asked = currencies.filter(|currency| is_asked(question.currency.as_deref(), currency));
+    let rows: Vec<String> = asked
+        .map(|currency| {
+            let before = user
+                .postings()
+                .filter(|(group, _, at_ms)| group.currency == *currency && *at_ms < instant);
+            let posted: i128 = before
+                .map(|(group, amount, _)| match group.direction {
+                    Direction::Credit => amount,
+                    Direction::Debit => -amount,
+                })
+                .sum();
+            format!(r#"{{"currency":"{currency}","posted":{posted}}}"#)
         })
         .collect();
     rows.join(",")

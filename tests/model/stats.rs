@@ -98,6 +98,12 @@ pub fn range(as_of_ms: i64, window: Window, at_ms: i64) -> (i64, i64) {
     (from_ms, to_ms)
 }
 
+/// The instant of a past balance: the first one, not before `at_ms`, at which it is exact.
+pub fn instant(as_of_ms: i64, at_ms: i64) -> i64 {
+    let (edges, to) = (Edges::of(as_of_ms), raise(at_ms, BUCKET));
+    raise(to, edges.grain(to)).max(edges.cut)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures {
     pub count: u64,

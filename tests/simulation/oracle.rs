@@ -156,11 +156,13 @@ pub fn version_of(slice: &Slice, user: u64) -> u64 {
 /// Compares balances and statistics of the lifetime and of the last day, byte for byte.
 fn compare(slice: &Slice, user: u64, model: &Model, now_ms: u64) -> Result<(), String> {
     let day = 24 * 3_600_000;
+    let yesterday = now_ms.saturating_sub(day);
     let stats = |window| What::Stats { window, at: None, kind: None };
     for (what, target) in [
-        (What::Balance, "balance"),
-        (stats(Window::Lifetime), "stats?window=lifetime"),
-        (stats(Window::Last(day)), "stats?window=1d"),
+        (What::Balance, "balance".to_owned()),
+        (stats(Window::Lifetime), "stats?window=lifetime".to_owned()),
+        (stats(Window::Last(day)), "stats?window=1d".to_owned()),
+        (What::BalanceAt(Millis(yesterday)), format!("balance?at_ms={yesterday}")),
     ] {
         let read = Read { user: UserId(user), currency: None, what };
         let mut got = Vec::new();

@@ -42,9 +42,10 @@ impl Item {
         let user = forms::user(&self.user_id)?;
         let currency = self.currency.as_deref().map(forms::currency);
         let what = match self.read.as_str() {
-            "balance" if self.window.is_none() && self.at_ms.is_none() && self.kind.is_none() => {
-                What::Balance
-            }
+            "balance" if self.window.is_none() && self.kind.is_none() => match self.at_ms {
+                None => What::Balance,
+                Some(ms) => What::BalanceAt(forms::time(ms)?),
+            },
             "stats" => self.stats()?,
             _ => return None,
         };

@@ -12,7 +12,7 @@ impl History {
         }
         let user = self.asked_user();
         let stats = self.random.percent(70);
-        let mut query = if stats { self.stats_query(user) } else { self.balance_query() };
+        let mut query = if stats { self.stats_query(user) } else { self.balance_query(user) };
         if self.random.percent(12) {
             spoil(&mut query, &mut self.random);
         }
@@ -94,14 +94,19 @@ impl History {
         }
     }
 
-    fn balance_query(&mut self) -> Vec<String> {
-        match self.random.percent(30) {
-            true => {
-                let currency = self.asked_currency();
-                vec![format!("currency={}", percent_encoded(&currency, &mut self.random))]
-            }
-            false => Vec::new(),
+    fn balance_query(&mut self, user: u64) -> Vec<String> {
+        let mut query = Vec::new();
+        if self.random.percent(50) {
+            query.push(format!("at_ms={}", self.asked_time(user, DAY)));
         }
+        if self.random.percent(30) {
+            let currency = self.asked_currency();
+            query.push(format!("currency={}", percent_encoded(&currency, &mut self.random)));
+        }
+        if self.random.percent(30) {
+            self.random.shuffle(&mut query);
+        }
+        query
     }
 
     fn stats_query(&mut self, user: u64) -> Vec<String> {
@@ -204,6 +209,9 @@ impl History {
         let mut members = vec![format!("\"user_id\":\"{user}\"")];
         if self.random.percent(40) {
             members.push("\"read\":\"balance\"".to_owned());
+            if self.random.percent(50) {
+                members.push(format!("\"at_ms\":{}", self.asked_time(user, DAY)));
+            }
         } else {
             members.push("\"read\":\"stats\"".to_owned());
             let (window, millis) = window(&mut self.random);

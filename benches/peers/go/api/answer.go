@@ -1,6 +1,7 @@
 package api
 
 import (
+	"math/big"
 	"strconv"
 
 	"purser/peers/ledger"
@@ -39,6 +40,45 @@ func appendBalances(b []byte, user uint64, bal *ledger.Balances, currency string
 		b = append(b, '}')
 	}
 	return append(b, "]}"...)
+}
+
+// appendPastBalances appends the body of an answer about past balances; an empty
+// currency selects all.
+func appendPastBalances(b []byte, user uint64, bal *ledger.PastBalances, currency string) []byte {
+	b = append(b, `{"user_id":"`...)
+	b = strconv.AppendUint(b, user, 10)
+	b = append(b, `","version":`...)
+	b = strconv.AppendUint(b, bal.Version, 10)
+	b = append(b, `,"as_of_ms":`...)
+	b = strconv.AppendInt(b, bal.AsOfMs, 10)
+	b = append(b, `,"at_ms":`...)
+	b = strconv.AppendInt(b, bal.AtMs, 10)
+	b = append(b, `,"balances":[`...)
+	first := true
+	for i := range bal.Items {
+		it := &bal.Items[i]
+		if currency != "" && currency != it.Currency {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = append(b, `{"currency":"`...)
+		b = append(b, it.Currency...)
+		b = append(b, `","posted":`...)
+		b = append(appendWide(b, it.Hi, it.Lo), '}')
+	}
+	return append(b, "]}"...)
+}
+
+// appendWide appends an integer of 128 bits.
+func appendWide(b []byte, hi int64, lo uint64) []byte {
+	if hi == int64(lo)>>63 {
+		return strconv.AppendInt(b, int64(lo), 10)
+	}
+	n := new(big.Int).Lsh(big.NewInt(hi), 64)
+	return n.Add(n, new(big.Int).SetUint64(lo)).Append(b, 10)
 }
 
 // appendStats appends the body of a statistics answer.

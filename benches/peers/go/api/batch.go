@@ -210,12 +210,12 @@ func (r *reader) item(bt *batch) {
 		good = rd.stats || string(text) == "balance"
 	}
 	balance := good && !rd.stats
-	if strange || balance && (got[itemWindow] != nil || got[itemAt] != nil || got[itemKind] != nil) {
+	if strange || balance && (got[itemWindow] != nil || got[itemKind] != nil) {
 		for i := range r.members {
 			switch name := r.members[i].name; itemField(name) {
-			case itemUser, itemRead, itemCurrency:
+			case itemUser, itemRead, itemAt, itemCurrency:
 				continue
-			case itemWindow, itemAt, itemKind:
+			case itemWindow, itemKind:
 				if !balance {
 					continue
 				}
@@ -268,13 +268,13 @@ func (r *reader) judge(got *[itemFields]*value, goodRead bool, rd *read) fault {
 		if rd.windowMs, ok = parseWindow(s); !ok {
 			return fault{InvalidWindow, itemNames[itemWindow]}
 		}
-		if v := got[itemAt]; v != nil {
-			if v.kind == numberValue {
-				rd.atMs, rd.hasAt = parseTime(v.text)
-			}
-			if !rd.hasAt || rd.windowMs == 0 {
-				return fault{InvalidField, itemNames[itemAt]}
-			}
+	}
+	if v := got[itemAt]; v != nil {
+		if v.kind == numberValue {
+			rd.atMs, rd.hasAt = parseTime(v.text)
+		}
+		if !rd.hasAt || rd.stats && rd.windowMs == 0 {
+			return fault{InvalidField, itemNames[itemAt]}
 		}
 	}
 	if got[itemCurrency] != nil {
@@ -349,6 +349,9 @@ func (s *Service) answerChain(reads []read, i int, now int64, w *work, b []byte)
 			q := s.ledgerQuestion(&rd.question, now)
 			view.Stats(&q, &w.stats)
 			b = appendStats(b, rd.user, &w.stats)
+		case rd.hasAt:
+			view.PastBalances(rd.atMs, &w.past)
+			b = appendPastBalances(b, rd.user, &w.past, rd.currency)
 		default:
 			view.Balances(&w.balances)
 			b = appendBalances(b, rd.user, &w.balances, rd.currency)

@@ -84,7 +84,7 @@ func TestBatchFailures(t *testing.T) {
 		{item(`{"user_id":"1","read":"balance","window":"1h"}`), UnknownField, "requests[1].window"},
 		{item(`{"kind":"a","at_ms":5,"user_id":"01","read":"balance"}`), UnknownField,
 			"requests[1].kind"},
-		{item(`{"at_ms":5,"x":1,"user_id":"1","read":"balance"}`), UnknownField, "requests[1].at_ms"},
+		{item(`{"at_ms":5,"x":1,"user_id":"1","read":"balance"}`), UnknownField, "requests[1].x"},
 		{item(`{"x":1,"at_ms":5,"user_id":"1","read":"balance"}`), UnknownField, "requests[1].x"},
 		{item(`{"user_id":"1","read":"balance","currency":"coin"}`), InvalidField,
 			"requests[1].currency"},

@@ -24,7 +24,7 @@ const (
 	paramLate
 
 	noParams      params = 0
-	balanceParams        = paramCurrency
+	balanceParams        = paramCurrency | paramAt
 	statsParams          = paramCurrency | paramKind | paramWindow | paramAt
 	feedParams           = paramLate
 )

@@ -10,13 +10,22 @@ import (
 // balance answers GET /v1/users/{user_id}/balance.
 func (s *Service) balance(user uint64, q *question, req *Request, res *Response) {
 	res.NoCache = true
-	bal := &res.work.balances
-	if !s.ledger.Balances(user, bal) {
+	bal, past := &res.work.balances, &res.work.past
+	var known bool
+	var version uint64
+	if q.hasAt {
+		known = s.ledger.PastBalances(user, q.atMs, past)
+		version = past.Version
+	} else {
+		known = s.ledger.Balances(user, bal)
+		version = bal.Version
+	}
+	if !known {
 		res.refuse(fault{code: UserNotFound})
 		return
 	}
 	tag := append(res.ETag[:0], '"', 'v')
-	tag = strconv.AppendUint(tag, bal.Version, 10)
+	tag = strconv.AppendUint(tag, version, 10)
 	tag = append(tag, '"')
 	if req.HasIfMatch && !names(req.IfMatch, borrowed(tag), false) {
 		res.refuse(fault{code: VersionChanged})
@@ -29,7 +38,11 @@ func (s *Service) balance(user uint64, q *question, req *Request, res *Response)
 	}
 	res.Status = 200
 	res.ContentType = jsonType
-	res.Body = appendBalances(res.Body[:0], user, bal, q.currency)
+	if q.hasAt {
+		res.Body = appendPastBalances(res.Body[:0], user, past, q.currency)
+	} else {
+		res.Body = appendBalances(res.Body[:0], user, bal, q.currency)
+	}
 }
 
 // stats answers GET /v1/users/{user_id}/stats. Statistics have no entity tag, so

@@ -64,6 +64,7 @@ type work struct {
 	reader   reader
 	entry    ledger.Entry
 	balances ledger.Balances
+	past     ledger.PastBalances
 	stats    ledger.Stats
 	batch    batch
 	chains   chains

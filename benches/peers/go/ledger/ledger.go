@@ -62,6 +62,18 @@ func (l *Ledger) Balances(user uint64, out *Balances) bool {
 	return true
 }
 
+// PastBalances reads a user's balances before a time into out, whose Items are
+// reused. It reports whether the user is known.
+func (l *Ledger) PastBalances(user uint64, at int64, out *PastBalances) bool {
+	v, ok := l.View(user)
+	if !ok {
+		return false
+	}
+	v.PastBalances(at, out)
+	v.Close()
+	return true
+}
+
 // Stats reads a user's statistics into out, whose Items are reused. It reports
 // whether the user is known.
 func (l *Ledger) Stats(user uint64, q *Question, out *Stats) bool {

@@ -201,6 +201,35 @@ func (m *model) balances() Balances {
 	return out
 }
 
+// past returns the balances before the instant of a past balance, by currency.
+func (m *model) past(at int64) (int64, map[string]*big.Int) {
+	const bucket, hour, day = 900_000, 3_600_000, 86_400_000
+	n := m.latest()
+	ceil := func(t, unit int64) int64 { return (t + unit - 1) / unit * unit }
+	edge := ceil(at, bucket)
+	switch {
+	case edge < max(n-8*day, 0)/day*day:
+		edge = ceil(edge, day)
+	case edge < max(n-26*hour, 0)/hour*hour:
+		edge = ceil(edge, hour)
+	}
+	edge = max(edge, max(n-400*day, 0)/day*day)
+	posted := map[string]*big.Int{}
+	for _, b := range m.accepted {
+		if posted[b.group.Currency] == nil {
+			posted[b.group.Currency] = new(big.Int)
+		}
+		amount := big.NewInt(b.Amount)
+		if b.group.Direction == Debit {
+			amount.Neg(amount)
+		}
+		if b.moved && b.AtMs < edge {
+			posted[b.group.Currency].Add(posted[b.group.Currency], amount)
+		}
+	}
+	return edge, posted
+}
+
 func (m *model) stats(q Question) Stats {
 	const minute, hour, day = 60_000, 3_600_000, 86_400_000
 	n := m.latest()

@@ -3,6 +3,7 @@ package ledger
 import (
 	"flag"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -175,6 +176,22 @@ func randomRound(t *testing.T, seed uint64, st style) {
 		}
 		if want := m.balances(); !reflect.DeepEqual(balances, want) {
 			t.Fatalf("seed %d (%s): entry %d:\n got %+v\nwant %+v", seed, st.name, i, balances, want)
+		}
+		var past PastBalances
+		at := max(clock-r.Int64N(pick([]int64{1, 2 * hourMs, 30 * hourMs, 10 * dayMs, 500 * dayMs})), 0)
+		l.PastBalances(e.User, at, &past)
+		edge, posted := m.past(at)
+		if past.AtMs != edge || len(past.Items) != len(posted) {
+			t.Fatalf("seed %d (%s): entry %d: got %+v before %d, want %v before %d", seed, st.name, i,
+				past, past.AtMs, posted, edge)
+		}
+		for _, item := range past.Items {
+			got := new(big.Int).Lsh(big.NewInt(item.Hi), 64)
+			got.Add(got, new(big.Int).SetUint64(item.Lo))
+			if want := posted[item.Currency]; got.Cmp(want) != 0 {
+				t.Fatalf("seed %d (%s): entry %d: got %v %s before %d, want %v", seed, st.name, i, got,
+					item.Currency, edge, want)
+			}
 		}
 		for range 4 {
 			q := Question{WindowMs: (1 + r.Int64N(pick([]int64{4, 100, 800, 38400}))) * bucketMs,

@@ -46,6 +46,15 @@ func (q *Question) span(asOf int64) (from, to int64) {
 	return from, to
 }
 
+// instant returns the first instant at or after a time at which a past balance is
+// exact.
+func instant(asOf, at int64) int64 {
+	e := edgesAt(asOf)
+	to := floor(at+bucketMs-1, bucketMs)
+	grain := e.grain(to)
+	return max(floor(to+grain-1, grain), e.days)
+}
+
 // bucketEnd returns the end of the 15-minute bucket that holds t.
 func bucketEnd(t int64) int64 {
 	return floor(t, bucketMs) + bucketMs

@@ -88,6 +88,23 @@ type Balances struct {
 	Items   []Balance
 }
 
+// PastBalance is what was posted in one currency of a user before an instant, a
+// number of 128 bits.
+type PastBalance struct {
+	Currency string
+	Hi       int64
+	Lo       uint64
+}
+
+// PastBalances answers a read of past balances. Items are sorted by currency and
+// never nil.
+type PastBalances struct {
+	Version uint64
+	AsOfMs  int64
+	AtMs    int64
+	Items   []PastBalance
+}
+
 // Question asks for statistics. A WindowMs of 0 means the whole lifetime; an
 // empty Currency or Kind means any.
 type Question struct {
