@@ -386,7 +386,7 @@ fn recoveries(b: &mut Bencher<'_>, disk: &MemoryDisk, population: Population, is
         (population.users, population.history())
     );
     let mut body = Vec::new();
-    let read = Read { user: UserId(user_id(7)), currency: None, what: What::Balance };
+    let read = Read { user: UserId::Number(user_id(7)), currency: None, what: What::Balance };
     let (_, view) = slice.view(read.user);
     let rows = &mut RowSource::Now { bytes_left: usize::MAX };
     answer::write(&mut body, view.expect("a known user"), &read, NOW, rows);

@@ -3,11 +3,11 @@
 //!
 //! ```sh
 //! cargo run --release -- serve --ephemeral
-//! cargo run --release --example shard_aware -- 127.0.0.1:8080 42 7 1000001
+//! cargo run --release --example shard_aware -- 127.0.0.1:8080 42 7 users:1001
 //! ```
 //!
 //! It reads `GET /v1/info` once, and connects to the port of a slice when it first needs it: the
-//! common port, where a slice has none. It knows version 1 of the hash; for any other version, and
+//! common port, where a slice has none. It knows version 2 of the hash; for any other version, and
 //! whenever a slice's port cannot be reached, the common port gives the same answers. A server that
 //! is restarted with another number of slices closes its connections; then read `/v1/info` again.
 
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The fields of `/v1/info` that routing needs.
 #[derive(Deserialize)]
@@ -44,18 +45,17 @@ impl Client {
         Ok(Self { common, info, connections })
     }
 
-    /// Slice that owns a user. This is version 1 of the hash: the finaliser of SplitMix64, modulo
-    /// the number of slices.
-    fn slice(&self, user: u64) -> usize {
-        let mut x = user.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((x ^ (x >> 31)) % self.info.slices.len() as u64) as usize
+    /// Slice that owns a user. This is version 2 of the hash, modulo the number of slices: the
+    /// finaliser of SplitMix64 for a decimal without leading zeros, XXH3 for any other id.
+    fn slice(&self, user: &str) -> usize {
+        let number = user.parse().ok().filter(|number: &u64| number.to_string() == user);
+        let hash = number.map_or_else(|| xxh3_64(user.as_bytes()), finalise);
+        (hash % self.info.slices.len() as u64) as usize
     }
 
     /// Reads a balance from the core that owns the user.
-    pub fn balance(&mut self, user: u64) -> Result<String, Box<dyn Error>> {
-        let slice = if self.info.hash == 1 { self.slice(user) } else { 0 };
+    pub fn balance(&mut self, user: &str) -> Result<String, Box<dyn Error>> {
+        let slice = if self.info.hash == 2 { self.slice(user) } else { 0 };
         let connection = match &mut self.connections[slice] {
             Some(connection) => connection,
             place => {
@@ -68,6 +68,14 @@ impl Client {
         };
         get(connection, &format!("/v1/users/{user}/balance"))
     }
+}
+
+/// SplitMix64 with its finaliser.
+fn finalise(number: u64) -> u64 {
+    let mut x = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 /// Sends a request and returns the body of the answer, whatever its status.
@@ -93,7 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = arguments.next().ok_or("usage: shard_aware ADDR:PORT USER…")?;
     let mut client = Client::new(address.parse()?)?;
     for user in arguments {
-        println!("{}", client.balance(user.parse()?)?);
+        println!("{}", client.balance(&user)?);
     }
     Ok(())
 }

@@ -6,12 +6,14 @@
 //! - `feed`: media types, statuses and `metadata` of a feed.
 //! - `holds`: entries on holds.
 //! - `http`: methods, paths, conditions, the order of refusals, blank lines.
+//! - `ids`: ids of users and of entries.
 //! - `late`: the dedup window, late entries.
 //! - `past`: past balances.
 
 mod feed;
 mod holds;
 mod http;
+mod ids;
 mod late;
 mod past;
 

@@ -35,7 +35,7 @@ fn stderr(scratch: &Scratch) -> String {
 
 /// The `count` lowest user ids of a slice.
 fn users_of(slice: u32, count: usize) -> Vec<u64> {
-    (1..).filter(|&user| UserId(user).slice(SLICES) == slice).take(count).collect()
+    (1..).filter(|&user| UserId::Number(user).slice(SLICES) == slice).take(count).collect()
 }
 
 /// Waits until the server process has ended. A thread still stopped by `ptrace` is reaped first.

@@ -238,7 +238,7 @@ impl Feeder {
         for index in 0..length as usize {
             let which = self.random.below(USERS) as usize;
             let user = self.first_user + which as u64;
-            owners.push(UserId(user).slice(self.slices) as usize);
+            owners.push(UserId::Number(user).slice(self.slices) as usize);
             if counts[which] > 0 && self.random.below(20) == 0 {
                 lines.push(entry(user, self.random.below(counts[which]), &mut Money::default()));
                 again.insert(index);

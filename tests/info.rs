@@ -4,6 +4,7 @@
 use crate::server::client::get;
 use crate::server::expected::balance_body;
 use crate::server::{Server, becomes_true, credit, purser};
+use crate::users::name;
 use purser::ledger::id::UserId;
 
 #[path = "../examples/shard_aware.rs"]
@@ -35,7 +36,7 @@ fn info_tells_version_limits_and_users_per_core() {
         };
         // Each core publishes its number of users in its next turn.
         let counts: Vec<u64> = (0..slices)
-            .map(|s| USERS.filter(|&u| UserId(u).slice(slices) == s).count() as u64)
+            .map(|s| USERS.filter(|&u| UserId::Number(u).slice(slices) == s).count() as u64)
             .collect();
         let users = || -> Vec<u64> {
             info()["slices"]
@@ -50,7 +51,7 @@ fn info_tells_version_limits_and_users_per_core() {
         assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
         assert!(info["commit"].as_str().is_some_and(|commit| !commit.is_empty()), "{info}");
         assert!(info["started_ms"].as_u64().is_some_and(|ms| ms > AT_MS), "{info}");
-        assert_eq!(info["hash"], 1);
+        assert_eq!(info["hash"], 2);
         assert_eq!(info["slices"].as_array().map(Vec::len), Some(slices as usize));
         assert_eq!(info["limits"]["batch_reads"], 1_000);
     }
@@ -60,11 +61,12 @@ fn info_tells_version_limits_and_users_per_core() {
 #[test]
 fn a_shard_aware_client_needs_no_requests_between_cores() {
     let mut server = start(3);
-    let lines: Vec<_> = USERS.map(|user| credit(user, user, 5, AT_MS)).collect();
+    let lines: Vec<_> = USERS.map(|user| credit(user, name(user), 5, AT_MS)).collect();
     server.feed(&lines);
     let mut client = shard_aware::Client::new(server.address).expect("the server tells");
     for user in USERS {
-        assert_eq!(client.balance(user).expect("an answer"), balance_body(user, 1, AT_MS, 5));
+        let balance = client.balance(&name(user)).expect("an answer");
+        assert_eq!(balance, balance_body(name(user), 1, AT_MS, 5));
     }
     drop(client);
     server.signal("TERM");

@@ -53,4 +53,5 @@ mod slow_peers;
 mod split;
 mod surroundings;
 mod tuning;
+mod users;
 mod verify;

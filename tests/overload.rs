@@ -295,7 +295,8 @@ fn overload_is_refused_and_healthy_clients_are_served() {
         "3000",
     ];
     let server = with_slices(SLICES, || Server::start(&flags));
-    let owners: Vec<_> = (0..LONG_USERS).map(|n| UserId(long_user(n)).slice(SLICES)).collect();
+    let owners: Vec<_> =
+        (0..LONG_USERS).map(|n| UserId::Number(long_user(n)).slice(SLICES)).collect();
     assert!(
         (0..SLICES).all(|slice| owners.contains(&slice)),
         "every slice owns a long user: {owners:?}"

@@ -85,7 +85,7 @@ impl Pipeline {
                     );
                 }
                 4 => pipeline.push(
-                    get("/v1/users/x/balance"),
+                    get("/v1/users/*/balance"),
                     false,
                     problem("invalid_parameter", "user_id", ""),
                 ),

@@ -159,7 +159,7 @@ const FILLER: u64 = 1 << 40;
 fn fillers() -> Vec<u64> {
     let user_of = |slice| {
         (FILLER..)
-            .find(|&user| UserId(user).slice(slices()) == slice)
+            .find(|&user| UserId::Number(user).slice(slices()) == slice)
             .expect("every slice has users")
     };
     (0..slices()).map(user_of).collect()

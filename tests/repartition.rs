@@ -525,7 +525,7 @@ fn with_hash(hash: u64) -> u64 {
     x = x.wrapping_mul(0x96de_1b17_3f11_9089);
     x ^= x >> 30 ^ x >> 60;
     x = x.wrapping_sub(0x9e37_79b9_7f4a_7c15);
-    assert_eq!(UserId(x).hash(), hash);
+    assert_eq!(UserId::Number(x).hash(), hash);
     x
 }
 
@@ -588,7 +588,8 @@ fn a_user_in_the_wrong_slice_is_a_fault() {
         let two = manifest::DataManifest { generation, slices: 2 };
         fs::write(data.join("manifest"), two.write()).expect("it can be written");
         let file = first.join(if is_logged { "log-1" } else { "snapshot-1" });
-        let stranger = (0..20).find(|&id| UserId(id).slice(2) == 1).expect("about half of them");
+        let stranger =
+            (0..20).find(|&id| UserId::Number(id).slice(2) == 1).expect("about half of them");
         let what = format!("user {stranger} is in slice 0 but belongs to slice 1 of 2\n");
         let (code, out, err) = verify(&data);
         assert_eq!(code, Some(3), "{out}{err}");

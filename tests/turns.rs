@@ -151,7 +151,7 @@ fn in_steps(count: usize, seed: u64) {
     let mut random = Random(seed);
     let mut cores = Cores::with(count, 8, NOW_MS, UNLIMITED, seed.is_multiple_of(2));
     let users: Vec<u64> = (0..count)
-        .map(|core| (1..).find(|user| UserId(*user).slice(count as u32) as usize == core))
+        .map(|core| (1..).find(|user| UserId::Number(*user).slice(count as u32) as usize == core))
         .map(|user| user.expect("every slice owns users"))
         .collect();
     let (line, other) = (cores.connect(0), cores.connect(count - 1));
@@ -396,7 +396,7 @@ fn mix(count: usize, turns: usize) -> Vec<Duration> {
     // So few credits that most requests to the other core wait for one.
     let mut cores = Cores::with(count, 8, NOW_MS, UNLIMITED, false);
     let heavy: Vec<u64> = (0..count)
-        .map(|core| (1..).find(|user| UserId(*user).slice(count as u32) as usize == core))
+        .map(|core| (1..).find(|user| UserId::Number(*user).slice(count as u32) as usize == core))
         .map(|user| user.expect("every slice owns users"))
         .collect();
     let lines: Vec<_> = (0..64).map(|_| cores.connect(0)).collect();

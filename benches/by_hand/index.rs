@@ -23,23 +23,23 @@ const ROUNDS: usize = 9;
 /// As large as a user of the ledger, and aligned as it is.
 #[repr(align(64))]
 struct User {
-    id: UserId,
+    id: u64,
     version: u64,
     _rest: [u64; 14],
 }
 
 fn users(count: u64) -> Vec<User> {
-    (0..count).map(|n| User { id: UserId(user_id(n)), version: n, _rest: [0; 14] }).collect()
+    (0..count).map(|n| User { id: user_id(n), version: n, _rest: [0; 14] }).collect()
 }
 
 /// User id to slot.
 trait Slots {
     fn new() -> Self;
     fn insert(&mut self, users: &[User], slot: u32);
-    fn find(&self, users: &[User], id: UserId) -> Option<u32>;
+    fn find(&self, users: &[User], id: u64) -> Option<u32>;
     fn bytes(&self) -> usize;
     /// Starts the lookup of a user, if that is possible.
-    fn prefetch(&self, _id: UserId) {}
+    fn prefetch(&self, _id: u64) {}
 }
 
 impl Slots for Index {
@@ -49,12 +49,13 @@ impl Slots for Index {
 
     fn insert(&mut self, users: &[User], slot: u32) {
         let id = users[slot as usize].id;
-        self.insert(id, slot, |slot| users[slot as usize].id == id).expect("a new user");
+        self.insert(UserId::Number(id), slot, |slot| users[slot as usize].id == id)
+            .expect("a new user");
     }
 
     #[inline]
-    fn find(&self, users: &[User], id: UserId) -> Option<u32> {
-        self.find(id, |slot| users[slot as usize].id == id)
+    fn find(&self, users: &[User], id: u64) -> Option<u32> {
+        self.find(UserId::Number(id), |slot| users[slot as usize].id == id)
     }
 
     fn bytes(&self) -> usize {
@@ -62,8 +63,8 @@ impl Slots for Index {
     }
 
     #[inline]
-    fn prefetch(&self, id: UserId) {
-        prefetch::line(std::ptr::from_ref(self.place(id)).cast());
+    fn prefetch(&self, id: u64) {
+        prefetch::line(std::ptr::from_ref(self.place(UserId::Number(id))).cast());
     }
 }
 
@@ -78,7 +79,7 @@ impl Hasher for UserHasher {
 
     #[inline]
     fn write_u64(&mut self, id: u64) {
-        self.0 = UserId(id).hash();
+        self.0 = UserId::Number(id).hash();
     }
 
     #[inline]
@@ -87,7 +88,7 @@ impl Hasher for UserHasher {
     }
 }
 
-type Map = HashMap<UserId, u32, BuildHasherDefault<UserHasher>>;
+type Map = HashMap<u64, u32, BuildHasherDefault<UserHasher>>;
 
 impl Slots for Map {
     fn new() -> Self {
@@ -99,7 +100,7 @@ impl Slots for Map {
     }
 
     #[inline]
-    fn find(&self, _users: &[User], id: UserId) -> Option<u32> {
+    fn find(&self, _users: &[User], id: u64) -> Option<u32> {
         self.get(&id).copied()
     }
 
@@ -117,14 +118,14 @@ impl Slots for HashTable<u32> {
         let id = users[slot as usize].id;
         let (is, hash) = (
             |&slot: &u32| users[slot as usize].id == id,
-            |&slot: &u32| users[slot as usize].id.hash(),
+            |&slot: &u32| UserId::Number(users[slot as usize].id).hash(),
         );
-        self.entry(id.hash(), is, hash).or_insert(slot);
+        self.entry(UserId::Number(id).hash(), is, hash).or_insert(slot);
     }
 
     #[inline]
-    fn find(&self, users: &[User], id: UserId) -> Option<u32> {
-        self.find(id.hash(), |&slot| users[slot as usize].id == id).copied()
+    fn find(&self, users: &[User], id: u64) -> Option<u32> {
+        self.find(UserId::Number(id).hash(), |&slot| users[slot as usize].id == id).copied()
     }
 
     fn bytes(&self) -> usize {
@@ -143,7 +144,7 @@ fn checked<S: Slots>(users: &[User]) -> S {
     let slots = build::<S>(users);
     for (user, slot) in users.iter().zip(0..) {
         assert_eq!(slots.find(users, user.id), Some(slot));
-        assert_eq!(slots.find(users, UserId(user.id.0 + 1)), None);
+        assert_eq!(slots.find(users, user.id + 1), None);
     }
     slots
 }
@@ -151,17 +152,17 @@ fn checked<S: Slots>(users: &[User]) -> S {
 /// Looks up random users, one at a time or [`TOGETHER`] with all their lookups started first.
 fn find<S: Slots>(b: &mut Bencher<'_>, slots: &S, users: &[User], together: usize) {
     let mut next = 0u64;
-    let mut asked = vec![UserId(0); together];
+    let mut asked = vec![0; together];
     b.iter(|| {
         asked.fill_with(|| {
             next += 1;
-            UserId(user_id(mix(next) % users.len() as u64))
+            user_id(mix(next) % users.len() as u64)
         });
         if together > 1 {
             asked.iter().for_each(|&id| slots.prefetch(id));
         }
         let version =
-            |&id: &UserId| users[slots.find(users, id).expect("a known user") as usize].version;
+            |&id: &u64| users[slots.find(users, id).expect("a known user") as usize].version;
         asked.iter().map(version).fold(0, u64::wrapping_add)
     });
 }

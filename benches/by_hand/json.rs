@@ -5,7 +5,7 @@ use super::common::population::{NOW, Population, batch_body, user_id};
 use super::sonic;
 use criterion::{Criterion, Throughput};
 use purser::api::entry::{self, LineScratch};
-use purser::api::read::{Read, What};
+use purser::api::read::{Read, Reads, What};
 use purser::api::{answer, batch};
 use purser::ledger::id::UserId;
 use purser::ledger::user::RowSource;
@@ -41,15 +41,16 @@ pub fn batch_bodies(criterion: &mut Criterion) {
     let users: Vec<u64> = (0..BATCH).collect();
     let body = batch_body(&users).into_bytes();
     let rival = || sonic_rs::from_slice::<sonic::Batch<'_>>(black_box(&body)).expect("a good body");
-    let rival_reads = |reads: &mut Vec<Read>| {
+    let rival_reads = |reads: &mut Reads| {
         reads.clear();
-        reads.extend(rival().requests.iter().map(|item| item.read().expect("a good item")));
+        let items = rival().requests;
+        items.iter().for_each(|item| reads.push(item.read().expect("a good item")));
     };
-    let (mut reads, mut theirs) = (Vec::new(), Vec::new());
+    let (mut reads, mut theirs) = (Reads::default(), Reads::default());
     batch::parse(&body, &mut reads).expect("a good body");
     rival_reads(&mut theirs);
     assert_eq!(reads.len() as u64, BATCH);
-    assert_eq!(reads, theirs);
+    assert!(reads.iter().eq(theirs.iter()));
 
     let mut group = criterion.benchmark_group("json/read_batch_100");
     group.throughput(Throughput::Bytes(body.len() as u64));
@@ -62,7 +63,7 @@ pub fn batch_bodies(criterion: &mut Criterion) {
 pub fn balance_answers(criterion: &mut Criterion) {
     let population = Population { users: 1_000 };
     let (slice, expected) = (population.slice(), population.balance(7));
-    let user = UserId(user_id(7));
+    let user = UserId::Number(user_id(7));
     let read = Read { user, currency: None, what: What::Balance };
     let ours = |out: &mut Vec<u8>| {
         out.clear();

@@ -76,9 +76,9 @@ pub struct Item<'a> {
     kind: Option<&'a str>,
 }
 
-impl Item<'_> {
+impl<'a> Item<'a> {
     /// Returns the read that our reader would return.
-    pub fn read(&self) -> Option<Read> {
+    pub fn read(&self) -> Option<Read<'a>> {
         let currency = self.currency.map(|text| Currency::parse(text.as_bytes()));
         let what = match (self.read, self.window, self.at_ms, self.kind) {
             ("balance", None, None, None) => What::Balance,

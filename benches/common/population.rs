@@ -201,7 +201,7 @@ impl Posted {
         };
         EntryRef {
             id: EntryId(self.id),
-            user: UserId(user_id(self.user)),
+            user: UserId::Number(user_id(self.user)),
             at: Millis(self.at_ms),
             late_accepted: false,
             action: Action::Post(movement),

@@ -20,7 +20,7 @@ const TYPICAL_BYTES: usize = 512;
 pub fn write(
     out: &mut Vec<u8>,
     view: View<'_>,
-    read: &Read,
+    read: &Read<'_>,
     now: Millis,
     rows: &mut RowSource<'_>,
 ) -> bool {
@@ -41,7 +41,7 @@ pub fn write(
     }
 }
 
-fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read) {
+fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read<'_>) {
     let user = view.user;
     out.reserve(TYPICAL_BYTES);
     write_head(out, view);
@@ -76,7 +76,7 @@ fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read) {
 fn write_balance_at(
     out: &mut Vec<u8>,
     view: View<'_>,
-    read: &Read,
+    read: &Read<'_>,
     at: Millis,
     rows: &mut RowSource<'_>,
 ) -> bool {
@@ -139,16 +139,16 @@ fn write_stats(
 
 fn write_head(out: &mut Vec<u8>, view: View<'_>) {
     out.extend_from_slice(b"{\"user_id\":\"");
-    number(out, view.user.id().0);
+    view.user.id().write(out);
     out.extend_from_slice(b"\",\"version\":");
     number(out, view.user.version());
 }
 
 /// Appends the batch item for a user without any accepted entry.
-pub fn write_unknown_user(out: &mut Vec<u8>, user: UserId) {
+pub fn write_unknown_user(out: &mut Vec<u8>, user: UserId<'_>) {
     Problem::from(Code::UserNotFound).write_open(out);
     out.extend_from_slice(b",\"user_id\":\"");
-    number(out, user.0);
+    user.write(out);
     out.extend_from_slice(b"\"}");
 }
 

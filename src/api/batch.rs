@@ -5,11 +5,11 @@
 
 use super::BATCH_READS;
 use super::json::{
-    MemberNames, Members, NotJson, Reader, TEXT_BYTES, Value, check_encoding, first_repeated,
-    first_unknown,
+    MemberNames, Members, NotJson, Reader, Scratch, TEXT_BYTES, Value, check_encoding,
+    first_repeated, first_unknown,
 };
 use super::problem::{Code, Field, Problem};
-use super::read::{KindFilter, Read, What};
+use super::read::{KindFilter, Read, Reads, What};
 use crate::ledger::amount::Currency;
 use crate::ledger::id::UserId;
 use crate::ledger::time::Window;
@@ -24,18 +24,19 @@ const BALANCE_MEMBERS: [&str; 4] = ["user_id", "read", "at_ms", "currency"];
 ///
 /// ```
 /// use purser::api::batch;
-/// use purser::api::read::What;
+/// use purser::api::read::{Reads, What};
+/// use purser::ledger::id::UserId;
 ///
-/// let mut reads = Vec::new();
+/// let mut reads = Reads::default();
 /// let body = br#"{"requests":[{"user_id":"42","read":"balance"}]}"#;
 /// batch::parse(body, &mut reads).expect("a batch of one read");
-/// assert_eq!((reads[0].user.0, reads[0].what), (42, What::Balance));
+/// assert_eq!((reads.get(0).user, reads.get(0).what), (UserId::Number(42), What::Balance));
 ///
 /// let body = br#"{"requests":[{"user_id":"42","read":"name"}]}"#;
 /// let problem = batch::parse(body, &mut reads).expect_err("there is no such read");
 /// assert_eq!(problem.field.as_bytes(), b"requests[0].read");
 /// ```
-pub fn parse(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
+pub fn parse(body: &[u8], reads: &mut Reads) -> Result<(), Problem> {
     reads.clear();
     check_encoding(body).map_err(Code::InvalidJson)?;
     let mut found = ParsedBody { reads, items: 0, repeated: None, invalid: None, is_list: false };
@@ -59,7 +60,7 @@ pub fn parse(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
 }
 
 struct ParsedBody<'r> {
-    reads: &'r mut Vec<Read>,
+    reads: &'r mut Reads,
     items: usize,
     repeated: Option<Problem>,
     invalid: Option<Problem>,
@@ -100,7 +101,8 @@ impl ParsedBody<'_> {
                 reader.value()?;
                 continue;
             }
-            match item(reader)? {
+            let mut scratch = [0; TEXT_BYTES];
+            match item(reader, &mut scratch)? {
                 Ok(read) => self.reads.push(read),
                 Err(problem) => {
                     let kept = if matches!(problem.code, Code::InvalidJson(_)) {
@@ -117,7 +119,10 @@ impl ParsedBody<'_> {
 }
 
 /// Reads one item whole. The inner error is the item's, without its index.
-fn item(reader: &mut Reader<'_>) -> Result<Result<Read, Problem>, NotJson> {
+fn item<'s, 'a: 's>(
+    reader: &mut Reader<'a>,
+    scratch: &'s mut Scratch,
+) -> Result<Result<Read<'s>, Problem>, NotJson> {
     if reader.peek() != Some(b'{') {
         reader.value()?;
         return Ok(Err(Code::InvalidField.into()));
@@ -125,10 +130,14 @@ fn item(reader: &mut Reader<'_>) -> Result<Result<Read, Problem>, NotJson> {
     let object = reader.clone();
     let mut members = Members::default();
     reader.members(&NAMES, &mut members)?;
-    Ok(judge(object, &members))
+    Ok(judge(object, &members, scratch))
 }
 
-fn judge(object: Reader<'_>, members: &Members<'_, { MEMBERS.len() }>) -> Result<Read, Problem> {
+fn judge<'s, 'a: 's>(
+    object: Reader<'_>,
+    members: &Members<'a, { MEMBERS.len() }>,
+    scratch: &'s mut Scratch,
+) -> Result<Read<'s>, Problem> {
     let [user, read, window, at, currency, kind] = members.values;
     let balance = text(read, |t| (t == b"balance").then_some(())).is_some();
     let irregular =
@@ -136,7 +145,11 @@ fn judge(object: Reader<'_>, members: &Members<'_, { MEMBERS.len() }>) -> Result
     if irregular && let Some(problem) = repeated_or_unknown(object, balance) {
         return Err(problem);
     }
-    let user = text(user, UserId::parse).ok_or_else(|| missing_or_invalid(user, "user_id"))?;
+    let user_id = match user {
+        Some(Value::Text(text)) => text.get(scratch).and_then(UserId::parse),
+        _ => None,
+    };
+    let user = user_id.ok_or_else(|| missing_or_invalid(user, "user_id"))?;
     let time = || {
         at.map(|_| super::entry::read_time(at).ok_or_else(|| missing_or_invalid(at, "at_ms")))
             .transpose()
@@ -200,7 +213,7 @@ mod tests {
     use super::*;
 
     fn check(body: &str, want: Result<usize, (&str, &str)>) {
-        let mut reads = Vec::new();
+        let mut reads = Reads::default();
         let got = parse(body.as_bytes(), &mut reads).map(|()| reads.len());
         let got = got
             .map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
@@ -255,10 +268,10 @@ mod tests {
             (&many("01"), NotJson::Number),
             (&many("{\"a\":\"\t\"}"), NotJson::ControlCharacter),
         ] {
-            let got = parse(body.as_bytes(), &mut Vec::new()).map_err(|problem| problem.code);
+            let got = parse(body.as_bytes(), &mut Reads::default()).map_err(|problem| problem.code);
             assert_eq!(got, Err(Code::InvalidJson(want)), "{body}");
         }
-        let got = parse(b"{\"\xff\":[", &mut Vec::new()).map_err(|problem| problem.code);
+        let got = parse(b"{\"\xff\":[", &mut Reads::default()).map_err(|problem| problem.code);
         assert_eq!(got, Err(Code::InvalidJson(NotJson::NotUtf8)));
     }
 

@@ -10,6 +10,7 @@ use super::json::{
 };
 use super::problem::{Code, Field, Problem};
 use super::read::millis;
+use crate::decimal;
 use crate::ledger::amount::{Amount, Currency, Direction, is_kind};
 use crate::ledger::entry::{Action, EntryRef, Movement, Terms};
 use crate::ledger::id::{ENTRY_ID_BYTES, EntryId, UserId};
@@ -43,12 +44,14 @@ pub fn is_blank(line: &[u8]) -> bool {
 #[derive(Debug)]
 pub struct LineScratch {
     id: [u8; ENTRY_ID_BYTES],
+    user: Scratch,
     kind: Scratch,
 }
 
 impl LineScratch {
     /// Empty buffers.
-    pub const EMPTY: Self = Self { id: [0; ENTRY_ID_BYTES], kind: [0; TEXT_BYTES] };
+    pub const EMPTY: Self =
+        Self { id: [0; ENTRY_ID_BYTES], user: [0; TEXT_BYTES], kind: [0; TEXT_BYTES] };
 }
 
 /// Result of parsing one line.
@@ -101,7 +104,7 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
             field: Field::echo(&name),
         });
     }
-    let LineScratch { id, kind } = scratch;
+    let LineScratch { id, user, kind } = scratch;
     let sent = text(members.values[0], id);
     let id = sent.and_then(EntryId::parse);
     let id_text = if id.is_some() { sent.unwrap_or_default() } else { b"" };
@@ -112,20 +115,20 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
         let field = Field::echo(&name.unwrap_or_default());
         return Line { id_text, entry: Err(Problem { code: Code::UnknownField, field }) };
     }
-    Line { id_text, entry: judge(&members.values, id, kind) }
+    Line { id_text, entry: judge(&members.values, id, (user, kind)) }
 }
 
 fn judge<'a>(
     values: &[Option<Value<'a>>; MEMBERS.len()],
     id: Option<EntryId>,
-    kind_scratch: &'a mut Scratch,
+    (user_scratch, kind_scratch): (&'a mut Scratch, &'a mut Scratch),
 ) -> Result<EntryRef<'a>, Problem> {
     let [sent_id, user, currency, kind, direction, amount, at, state, pending, last, ..] = *values;
     let mut scratch = [0; TEXT_BYTES];
     let voids = is_text(state, b"voided");
 
     let id = id.ok_or_else(|| missing_or_invalid(sent_id, "entry_id"))?;
-    let user_id = text(user, &mut scratch)
+    let user_id = text(user, user_scratch)
         .and_then(UserId::parse)
         .ok_or_else(|| missing_or_invalid(user, "user_id"))?;
     // An entry on a hold may leave out what is the hold's.
@@ -229,7 +232,7 @@ fn read_amount(value: Option<Value<'_>>) -> Result<Amount, Problem> {
             "amount",
         ));
     }
-    let minor = UserId::parse(digits).and_then(|n| i64::try_from(n.0).ok()).and_then(Amount::new);
+    let minor = decimal::parse(digits).and_then(|n| i64::try_from(n).ok()).and_then(Amount::new);
     minor.ok_or_else(|| Problem::at(Code::InvalidField, "amount"))
 }
 

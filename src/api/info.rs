@@ -91,7 +91,7 @@ mod tests {
             version: "1.2.3",
             commit: "abc",
             started_ms: 5,
-            hash: 1,
+            hash: 2,
             slices: vec![
                 SliceInfo { core: 0, cpu: 0, port: 8_081 },
                 SliceInfo { core: 1, cpu: 3, port: 8_082 },
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             concat!(
-                r#"{"version":"1.2.3","commit":"abc","started_ms":5,"hash":1,"slices":["#,
+                r#"{"version":"1.2.3","commit":"abc","started_ms":5,"hash":2,"slices":["#,
                 r#"{"slice":0,"core":0,"cpu":0,"port":8081,"users":70,"spun_us":9},"#,
                 r#"{"slice":1,"core":1,"cpu":3,"port":8082,"users":71,"spun_us":9}],"#,
                 r#""limits":{"connections":10,"batch_reads":1000}}"#

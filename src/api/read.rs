@@ -1,15 +1,16 @@
-//! Read of one user: what a read request, or one item of a batch, asks for.
+//! Read of one user: what a read request, or one item of a batch, asks for; and lists of reads.
 
+use crate::decimal;
 use crate::ledger::amount::{Currency, KIND_BYTES, is_kind};
-use crate::ledger::id::UserId;
+use crate::ledger::id::{ListedId, UserId};
 use crate::ledger::time::{Millis, Range, Window};
 use crate::ledger::user::User;
 
 /// A read of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Read {
+pub struct Read<'a> {
     /// The user to read.
-    pub user: UserId,
+    pub user: UserId<'a>,
     /// Restricts the read to one currency.
     pub currency: Option<Currency>,
     /// Balances or statistics.
@@ -34,7 +35,88 @@ pub enum What {
     },
 }
 
-impl Read {
+/// A read in a list.
+#[derive(Clone, Copy, Debug)]
+pub struct ListedRead {
+    user: ListedId,
+    currency: Option<Currency>,
+    what: What,
+}
+
+impl ListedRead {
+    /// The form of a read in a list with this buffer of texts.
+    #[inline]
+    pub fn new(read: Read<'_>, texts: &mut Vec<u8>) -> Self {
+        let Read { user, currency, what } = read;
+        Self { user: ListedId::new(user, texts), currency, what }
+    }
+
+    /// The read.
+    #[inline]
+    pub fn of(self, texts: &[u8]) -> Read<'_> {
+        let Self { user, currency, what } = self;
+        Read { user: user.of(texts), currency, what }
+    }
+}
+
+/// A list of reads.
+#[derive(Debug, Default)]
+pub struct Reads {
+    reads: Vec<ListedRead>,
+    texts: Vec<u8>,
+}
+
+impl Reads {
+    /// Adds a read.
+    pub fn push(&mut self, read: Read<'_>) {
+        self.reads.push(ListedRead::new(read, &mut self.texts));
+    }
+
+    /// The read at index `at`.
+    #[inline]
+    pub fn get(&self, at: usize) -> Read<'_> {
+        self.reads[at].of(&self.texts)
+    }
+
+    /// Number of reads.
+    pub const fn len(&self) -> usize {
+        self.reads.len()
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.reads.is_empty()
+    }
+
+    /// The reads, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Read<'_>> {
+        self.reads.iter().map(|read| read.of(&self.texts))
+    }
+
+    /// The reads as they are listed: see [`Self::of`].
+    pub fn listed(&self) -> &[ListedRead] {
+        &self.reads
+    }
+
+    /// A read of this list.
+    #[inline]
+    pub fn of(&self, read: &ListedRead) -> Read<'_> {
+        read.of(&self.texts)
+    }
+
+    /// Removes all reads. Keeps the memory.
+    pub fn clear(&mut self) {
+        self.reads.clear();
+        self.texts.clear();
+    }
+
+    /// Capacity of its buffers, in bytes.
+    pub const fn capacity_bytes(&self) -> usize {
+        self.reads.capacity() * size_of::<ListedRead>() + self.texts.capacity()
+    }
+}
+
+impl Read<'_> {
     /// The time range of the rows that the answer about a user needs; `None` if it needs none.
     /// `now` replaces a missing `at_ms`.
     pub fn rows(&self, user: &User, now: Millis) -> Option<Range> {
@@ -78,5 +160,5 @@ impl std::fmt::Debug for KindFilter {
 /// Parses a time in milliseconds: a decimal integer without sign or leading zeros, up to the end of
 /// the year 9999.
 pub fn millis(digits: &[u8]) -> Option<Millis> {
-    UserId::parse(digits).and_then(|ms| Millis::new(ms.0))
+    decimal::parse(digits).and_then(Millis::new)
 }

@@ -25,7 +25,7 @@ pub type DateText = [u8; 29];
 #[derive(Clone, Copy, Debug)]
 pub struct ReadRequest<'b> {
     /// The read itself.
-    pub read: Read,
+    pub read: Read<'b>,
     /// Whether the connection stays open.
     pub persist: Persist,
     /// Whether the request is a `HEAD`.
@@ -156,7 +156,7 @@ pub fn write_read(
 /// false if `rows` do not include all rows that it needs: what was written is then no answer.
 #[inline]
 pub fn item(
-    read: &Read,
+    read: &Read<'_>,
     view: Option<View<'_>>,
     now: Millis,
     rows: &mut RowSource<'_>,

@@ -8,7 +8,7 @@ use super::read::{KindFilter, Read, What, millis};
 use crate::http::request::{Head, Method};
 use crate::http::target::{BadPair, Param, pairs, unreserved};
 use crate::ledger::amount::Currency;
-use crate::ledger::id::UserId;
+use crate::ledger::id::{USER_ID_BYTES, UserId};
 use crate::ledger::time::{Millis, Window};
 
 /// Routes, as the metrics name them.
@@ -62,9 +62,9 @@ impl Route {
 
 /// Operation that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub enum Operation<'a> {
     /// A read of one user.
-    Read(Read),
+    Read(Read<'a>),
     /// Liveness: whether the process serves.
     Health,
     /// Readiness: whether requests are accepted.
@@ -85,7 +85,7 @@ pub enum Operation {
     },
 }
 
-impl Operation {
+impl Operation<'_> {
     /// The route of this operation.
     pub const fn route(&self) -> Route {
         match self {
@@ -150,21 +150,41 @@ impl Resource<'_> {
     }
 }
 
+/// Buffer for a user id with escapes.
+pub type IdScratch = [u8; USER_ID_BYTES];
+
 /// Determines what a request asks for.
 #[inline]
-pub fn route(head: &Head<'_>) -> Result<Operation, Denied> {
+pub fn route<'a>(head: &Head<'a>, scratch: &'a mut IdScratch) -> Result<Operation<'a>, Denied> {
     match resource(head.target.path) {
-        Some(found) => ask(head, &found),
-        None => ask_unreserved(head),
+        Some(found) => {
+            let user = match found {
+                Resource::User { id, .. } => {
+                    UserId::parse(id.as_bytes()).or_else(|| escaped_id(id, scratch))
+                }
+                _ => None,
+            };
+            ask(head, &found, user)
+        }
+        None => ask_unreserved(head, scratch),
     }
 }
 
 /// Looks up the path with the escapes decoded that a peer need not have used.
 #[cold]
-fn ask_unreserved(head: &Head<'_>) -> Result<Operation, Denied> {
+fn ask_unreserved<'a>(
+    head: &Head<'a>,
+    scratch: &'a mut IdScratch,
+) -> Result<Operation<'a>, Denied> {
     let path = unreserved(head.target.path);
     match resource(&path) {
-        Some(found) => ask(head, &found),
+        Some(found) => {
+            let user = match found {
+                Resource::User { id, .. } => escaped_id(id, scratch),
+                _ => None,
+            };
+            ask(head, &found, user)
+        }
         None if head.method == Method::Unknown => {
             Err(Problem::from(Code::MethodNotImplemented).into())
         }
@@ -192,11 +212,17 @@ fn resource(path: &str) -> Option<Resource<'_>> {
     })
 }
 
-/// Determines what a request asks of the resource that its path names.
+/// Determines what a request asks of the resource that its path names; `user` is the user in it.
 #[inline]
-fn ask(head: &Head<'_>, found: &Resource<'_>) -> Result<Operation, Denied> {
+fn ask<'a>(
+    head: &Head<'a>,
+    found: &Resource<'_>,
+    user: Option<UserId<'a>>,
+) -> Result<Operation<'a>, Denied> {
     match (head.method, found) {
-        (Method::Get | Method::Head, Resource::User { id, is_stats }) => user(head, id, *is_stats),
+        (Method::Get | Method::Head, Resource::User { is_stats, .. }) => {
+            read(head, user, *is_stats)
+        }
         (Method::Get | Method::Head, Resource::Health) => fixed(head, Operation::Health),
         (Method::Get | Method::Head, Resource::Ready) => fixed(head, Operation::Ready),
         (Method::Get | Method::Head, Resource::Info) => fixed(head, Operation::Info),
@@ -212,8 +238,11 @@ fn ask(head: &Head<'_>, found: &Resource<'_>) -> Result<Operation, Denied> {
 }
 
 #[inline]
-fn user(head: &Head<'_>, id: &str, is_stats: bool) -> Result<Operation, Denied> {
-    let user = UserId::parse(id.as_bytes()).or_else(|| escaped_id(id));
+fn read<'a>(
+    head: &Head<'a>,
+    user: Option<UserId<'a>>,
+    is_stats: bool,
+) -> Result<Operation<'a>, Denied> {
     let user = user.ok_or_else(|| Problem::at(Code::InvalidParameter, "user_id"))?;
     let mut parameters = Parameters::default();
     if let Some(query) = head.target.query {
@@ -228,12 +257,15 @@ fn user(head: &Head<'_>, id: &str, is_stats: bool) -> Result<Operation, Denied> 
 }
 
 #[cold]
-fn escaped_id(id: &str) -> Option<UserId> {
-    UserId::parse(&Param::decode(id)?)
+fn escaped_id<'a>(id: &str, scratch: &'a mut IdScratch) -> Option<UserId<'a>> {
+    let decoded = Param::decode(id)?;
+    let text = scratch.get_mut(..decoded.len())?;
+    text.copy_from_slice(&decoded);
+    UserId::parse(text)
 }
 
 /// A feed, which may have the parameter `late=accept`.
-fn entries(head: &Head<'_>) -> Result<Operation, Denied> {
+fn entries(head: &Head<'_>) -> Result<Operation<'static>, Denied> {
     let mut late = None;
     for pair in pairs(head.target.query.unwrap_or_default()) {
         let (name, value) = pair.map_err(|bad| bad_pair(&bad))?;
@@ -247,7 +279,7 @@ fn entries(head: &Head<'_>) -> Result<Operation, Denied> {
 }
 
 /// A request for one of the paths that have no parameters.
-fn fixed(head: &Head<'_>, operation: Operation) -> Result<Operation, Denied> {
+fn fixed<'a>(head: &Head<'_>, operation: Operation<'a>) -> Result<Operation<'a>, Denied> {
     let query = head.target.query.unwrap_or_default();
     match pairs(query).next() {
         None => Ok(operation),
@@ -257,11 +289,11 @@ fn fixed(head: &Head<'_>, operation: Operation) -> Result<Operation, Denied> {
 }
 
 /// The same for a request with content of a media type.
-fn with_content(
+fn with_content<'a>(
     head: &Head<'_>,
-    operation: Operation,
+    operation: Operation<'a>,
     media_types: &'static str,
-) -> Result<Operation, Denied> {
+) -> Result<Operation<'a>, Denied> {
     let operation = fixed(head, operation)?;
     check_content(head, media_types)?;
     Ok(operation)

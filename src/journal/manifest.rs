@@ -8,7 +8,7 @@
 //! purser data 2
 //! generation 1
 //! slices 1
-//! hash 1
+//! hash 2
 //! crc32c 7499a058
 //! ```
 //!
@@ -34,7 +34,7 @@ use super::{Fault, File, Place};
 /// Version of the formats that this program writes, and the only one that it reads.
 pub const VERSION: u64 = 3;
 /// Version of the hash that distributes users over slices ([`crate::ledger::id::UserId::hash`]).
-pub const HASH_VERSION: u64 = 1;
+pub const HASH_VERSION: u64 = 2;
 
 /// Manifest of the data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +204,7 @@ fn figures<const N: usize>(text: &[u8], words: [&str; N]) -> Result<[u64; N], Ma
 mod tests {
     use super::*;
 
-    const DIRECTORY: &str = "purser data 3\ngeneration 7\nslices 3\nhash 1\ncrc32c c2d9164e\n";
+    const DIRECTORY: &str = "purser data 3\ngeneration 7\nslices 3\nhash 2\ncrc32c c2d9164e\n";
     const SLICE: &str =
         "purser slice 3\ngeneration 7\nslice 2\nsnapshot 3 8192\nsegments 12 15\ncrc32c facedfbd\n";
     const PLACE: Place = Place { generation: 7, slice: 2, file: 0 };
@@ -236,11 +236,11 @@ mod tests {
     #[test]
     fn a_manifest_has_one_form() {
         for other in [
-            "purser data 3\ngeneration 7\nslices 3\nhash 01\n",
-            "purser data 03\ngeneration 7\nslices 3\nhash 1\n",
-            "purser data 3\ngeneration 007\nslices 3\nhash 1\n",
-            "purser data 3\ngeneration +7\nslices 3\nhash 1\n",
-            "purser data 3\ngeneration 7\nslices 3\nhash 1\n\n",
+            "purser data 3\ngeneration 7\nslices 3\nhash 02\n",
+            "purser data 03\ngeneration 7\nslices 3\nhash 2\n",
+            "purser data 3\ngeneration 007\nslices 3\nhash 2\n",
+            "purser data 3\ngeneration +7\nslices 3\nhash 2\n",
+            "purser data 3\ngeneration 7\nslices 3\nhash 2\n\n",
         ] {
             assert_eq!(
                 DataManifest::decode(sealed(other.to_owned()).as_bytes()),
@@ -273,10 +273,10 @@ mod tests {
     fn other_versions_are_reported() {
         let later = "purser data 4\nsomething else\n";
         assert_eq!(DataManifest::decode(later.as_bytes()), Err(ManifestError::Version(4)));
-        let earlier = sealed("purser data 1\ngeneration 7\nslices 3\nhash 1\n".to_owned());
+        let earlier = sealed("purser data 1\ngeneration 7\nslices 3\nhash 2\n".to_owned());
         assert_eq!(DataManifest::decode(earlier.as_bytes()), Err(ManifestError::Version(1)));
-        let hash = sealed("purser data 3\ngeneration 7\nslices 3\nhash 2\n".to_owned());
-        assert_eq!(DataManifest::decode(hash.as_bytes()), Err(ManifestError::Hash(2)));
+        let hash = sealed("purser data 3\ngeneration 7\nslices 3\nhash 3\n".to_owned());
+        assert_eq!(DataManifest::decode(hash.as_bytes()), Err(ManifestError::Hash(3)));
         for bad in [
             "snapshot 0 0\nsegments 3 2\n",
             "snapshot 0 0\nsegments 0 2\n",

@@ -3,28 +3,31 @@
 //! | bytes | field, little-endian |
 //! |-------|----------------------|
 //! | 1 | action: 0 post, 1 hold, 2 grow, 3 settle, 4 void; plus flags |
-//! | 8 | user |
+//! | 8 | user: the number, or the hash of a text |
 //! | 8 | version of the user after the entry |
 //! | 16 | entry id |
 //! | 8 | booking time, ms |
+//! | 1 + n | length of the user id; user id: if it is a text |
 //! | 16 | grow, settle, void: id of the hold |
 //! | 8 | amount; a void may have none |
 //! | 8 + 1 + n | currency, padded with zeros; length of the kind; kind: if they are its own |
 //!
 //! Flags: 8, a grow, settle or void has its own currency, kind and direction; 16, that direction is
 //! debit; 32, a settle keeps the rest, or a void has an amount; 64, the entry was accepted even if
-//! it is late.
+//! it is late; 128, the user id is a text.
 //!
 //! Currencies and kinds are stored as text: a record can be read without any other.
 
 use super::fields::{kind, number, take};
-use crate::ledger::amount::{Amount, Currency, Direction};
+use crate::ledger::amount::{Amount, Currency, Direction, KIND_BYTES};
 use crate::ledger::entry::{Action, EntryRef, Movement, Terms};
-use crate::ledger::id::{EntryId, UserId};
+use crate::ledger::id::{EntryId, USER_ID_BYTES, UserId};
 use crate::ledger::time::Millis;
 
 /// Upper bound of a record's size in bytes.
-pub const MAX_BYTES: usize = 41 + 16 + 17 + 32;
+pub const MAX_BYTES: usize = HEAD_BYTES + 1 + USER_ID_BYTES + 16 + 17 + KIND_BYTES;
+/// Bytes up to the booking time.
+pub const HEAD_BYTES: usize = 41;
 
 const POST: u8 = 0;
 const HOLD: u8 = 1;
@@ -39,7 +42,7 @@ const DEBIT: u8 = 16;
 const KEEPS_REST: u8 = 32;
 const HAS_AMOUNT: u8 = 32;
 const LATE_ACCEPTED: u8 = 64;
-const UNUSED: u8 = 128;
+const TEXT_ID: u8 = 128;
 
 /// Appends the record of an accepted entry.
 #[inline]
@@ -55,13 +58,22 @@ pub fn write(out: &mut Vec<u8>, entry: &EntryRef<'_>, version: u64) {
             VOID | own_terms(terms) | if amount.is_some() { HAS_AMOUNT } else { 0 }
         }
     };
-    let mut head = [0; 41];
-    head[0] = tag | if entry.late_accepted { LATE_ACCEPTED } else { 0 };
-    head[1..9].copy_from_slice(&entry.user.0.to_le_bytes());
+    let (text_id, user) = match entry.user {
+        UserId::Number(number) => (&[][..], number),
+        UserId::Text(text) => (text, entry.user.hash()),
+    };
+    let mut head = [0; HEAD_BYTES];
+    head[0] = tag
+        | if entry.late_accepted { LATE_ACCEPTED } else { 0 }
+        | if text_id.is_empty() { 0 } else { TEXT_ID };
+    head[1..9].copy_from_slice(&user.to_le_bytes());
     head[9..17].copy_from_slice(&version.to_le_bytes());
     head[17..33].copy_from_slice(&entry.id.0.to_le_bytes());
     head[33..].copy_from_slice(&entry.at.0.to_le_bytes());
     out.extend_from_slice(&head);
+    if !text_id.is_empty() {
+        write_text_id(out, text_id);
+    }
     match entry.action {
         Action::Post(movement) | Action::Hold(movement) => {
             let mut money = [0; 17];
@@ -76,6 +88,13 @@ pub fn write(out: &mut Vec<u8>, entry: &EntryRef<'_>, version: u64) {
         }
         Action::Void { hold, terms, amount } => write_on_hold(out, hold, amount, terms),
     }
+}
+
+/// Not inlined: records of users with numbers stay fast.
+#[inline(never)]
+fn write_text_id(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(text.len() as u8);
+    out.extend_from_slice(text);
 }
 
 fn write_on_hold(
@@ -106,19 +125,28 @@ const fn direction(direction: Direction) -> u8 {
     }
 }
 
+/// The text that is the user id of a well-formed record; empty if the id is a number.
+pub fn text_id(record: &[u8]) -> &[u8] {
+    match record.get(HEAD_BYTES..).and_then(<[u8]>::split_first) {
+        Some((&len, rest)) if record[0] & TEXT_ID != 0 => &rest[..usize::from(len)],
+        _ => &[],
+    }
+}
+
 /// Takes the next record and its version off `bytes`; `None` if they do not begin with a
 /// well-formed record.
 #[inline]
 pub fn decode<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     let [tag] = take(bytes)?;
-    let user = UserId(number(bytes)?);
+    let user = number(bytes)?;
     let version = Some(number(bytes)?).filter(|&version| version > 0)?;
     let id = EntryId(u128::from_le_bytes(take(bytes)?));
     let at = Millis::new(number(bytes)?)?;
+    let user = if tag & TEXT_ID == 0 { UserId::Number(user) } else { take_text_id(bytes, user)? };
     let direction = if tag & DEBIT == 0 { Direction::Credit } else { Direction::Debit };
     let (own, flag) = (tag & OWN_TERMS != 0, tag & KEEPS_REST != 0);
     let is_on_hold = tag & ACTION >= GROW;
-    if tag & UNUSED != 0 || (is_on_hold && !own && direction == Direction::Debit) {
+    if is_on_hold && !own && direction == Direction::Debit {
         return None;
     }
     let action = match tag & ACTION {
@@ -138,6 +166,14 @@ pub fn decode<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     };
     let late_accepted = tag & LATE_ACCEPTED != 0;
     Some((EntryRef { id, user, at, late_accepted, action }, version))
+}
+
+#[inline(never)]
+fn take_text_id<'a>(bytes: &mut &'a [u8], hash: u64) -> Option<UserId<'a>> {
+    let [len] = take(bytes)?;
+    let (text, rest) = bytes.split_at_checked(usize::from(len))?;
+    *bytes = rest;
+    UserId::stored_text(text).filter(|id| id.hash() == hash)
 }
 
 fn movement<'a>(bytes: &mut &'a [u8], direction: Direction) -> Option<Movement<'a>> {
@@ -171,7 +207,7 @@ mod tests {
         let hold = EntryId(u128::MAX - 5);
         let entry = |action| EntryRef {
             id: EntryId(1 << 100 | 9),
-            user: UserId(42),
+            user: UserId::Number(42),
             at: Millis(1_763_900_000_000),
             late_accepted: false,
             action,
@@ -184,6 +220,8 @@ mod tests {
         let amount = Amount::new(7).unwrap();
         let mut late = entry(Action::Grow { hold, terms, amount });
         late.late_accepted = true;
+        let mut texts = entry(Action::Void { hold, terms, amount: Some(amount) });
+        texts.user = UserId::Text(b"users:1234");
         vec![
             entry(Action::Post(movement(Direction::Credit, "topup"))),
             entry(Action::Post(movement(Direction::Debit, "a"))),
@@ -195,6 +233,7 @@ mod tests {
             entry(Action::Settle { hold, terms, amount, is_final: false }),
             entry(Action::Void { hold, terms: None, amount: None }),
             entry(Action::Void { hold, terms, amount: Some(amount) }),
+            texts,
         ]
     }
 
@@ -273,5 +312,8 @@ mod tests {
         "3c2a000000000000000201000000000000090000000000000000000000100000000007a2b09a010000\
          faffffffffffffffffffffffffffffff07000000000000005553442f32000000107061796d656e74\
          2e6361707475726564",
+        "bc512802d9b0d2e52b0201000000000000090000000000000000000000100000000007a2b09a010000\
+         0a75736572733a31323334faffffffffffffffffffffffffffffff07000000000000005553442f3200\
+         0000107061796d656e742e6361707475726564",
     ];
 }

@@ -105,8 +105,8 @@ impl Book {
 
     /// The user's slot; `None` if no entry of this user was ever accepted.
     #[inline]
-    pub fn find(&self, id: UserId) -> Option<UserSlot> {
-        self.index.find(id, |slot| self.user(slot).id() == id)
+    pub fn find(&self, id: UserId<'_>) -> Option<UserSlot> {
+        self.index.find(id, |slot| self.user(slot).is(id))
     }
 
     /// The user in a slot returned by [`Self::find`].
@@ -127,7 +127,7 @@ impl Book {
     #[inline]
     pub fn prefetch(
         &self,
-        id: UserId,
+        id: UserId<'_>,
         entry: Option<EntryId>,
         step: PrefetchStep,
         lookup: &Lookup,
@@ -167,7 +167,7 @@ impl Book {
     /// let (direction, amount) = (Direction::Credit, Amount::new(500).expect("not negative"));
     /// let movement = Movement { currency: coin, kind: "topup", direction, amount };
     /// let action = Action::Post(movement);
-    /// let (id, user) = (EntryId(1), UserId(42));
+    /// let (id, user) = (EntryId(1), UserId::Number(42));
     /// let entry = EntryRef { id, user, at: now, late_accepted: false, action };
     ///
     /// let (slot, verdict) = book.apply(now, &entry);
@@ -234,7 +234,7 @@ impl Book {
     }
 
     #[inline]
-    fn book(&mut self, slot: Option<UserSlot>, id: UserId, effect: Effect<'_>) -> UserSlot {
+    fn book(&mut self, slot: Option<UserSlot>, id: UserId<'_>, effect: Effect<'_>) -> UserSlot {
         let slot = slot.unwrap_or_else(|| self.add_user(id));
         let user = at_mut(&mut self.chunks, slot);
         let before = user.heap_bytes();
@@ -264,10 +264,10 @@ impl Book {
 
     /// Adds a restored user to the index, so that [`Self::find`] returns it.
     pub fn index(&mut self, slot: UserSlot) -> Result<(), Malformed> {
-        let id = self.user(slot).id();
         let Self { index, chunks, .. } = self;
+        let id = at(chunks, slot).id();
         index
-            .insert(id, slot, |other| at(chunks, other).id() == id)
+            .insert(id, slot, |other| at(chunks, other).is(id))
             .map_err(|KnownUser| Malformed("a user is stored once"))
     }
 
@@ -317,8 +317,10 @@ impl Book {
         &self.names
     }
 
-    fn add_user(&mut self, id: UserId) -> UserSlot {
-        let slot = self.push(User::new(id));
+    fn add_user(&mut self, id: UserId<'_>) -> UserSlot {
+        let user = User::new(id);
+        self.heap_bytes += user.heap_bytes();
+        let slot = self.push(user);
         self.index.insert(id, slot, |_| false).expect("the index confirms no user");
         slot
     }
@@ -386,7 +388,7 @@ mod tests {
         };
         EntryRef {
             id: EntryId(id),
-            user: UserId(user),
+            user: UserId::Number(user),
             at: Millis(at),
             late_accepted: false,
             action: Action::Post(movement),
@@ -419,7 +421,7 @@ mod tests {
         let old = Err(ReplayError::Refused(Rejection::TooOld.into()));
         assert_eq!(book.replay(&entry(3, 7, 1, "a"), 3), old);
         assert_eq!((book.users(), book.entries()), (1, 2));
-        let full = (book.find(UserId(7)), Rejection::InsufficientStorage.into());
+        let full = (book.find(UserId::Number(7)), Rejection::InsufficientStorage.into());
         assert_eq!(
             book.apply(Millis(far), &entry(4, 7, far, "a")),
             full,
@@ -457,7 +459,7 @@ mod tests {
             (other.users(), other.entries(), other.bytes()),
             (book.users(), book.entries(), book.bytes())
         );
-        for id in (0..1_000).map(UserId) {
+        for id in (0..1_000).map(UserId::Number) {
             assert_eq!(other.find(id), book.find(id));
         }
         let (user, _) = User::load(&image, 3, book.names().secret()).unwrap();

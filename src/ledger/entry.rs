@@ -10,7 +10,7 @@ pub struct EntryRef<'a> {
     /// Identity for deduplication: within the dedup window, a user's id is booked once.
     pub id: EntryId,
     /// User whose ledger the entry belongs to.
-    pub user: UserId,
+    pub user: UserId<'a>,
     /// Booking time in the system of record.
     pub at: Millis,
     /// Whether it is booked although it is late: the sender vouches that it is new if its id is no

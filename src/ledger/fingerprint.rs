@@ -143,7 +143,7 @@ mod tests {
     use crate::ledger::id::UserId;
 
     fn entry(action: Action<'static>, at: u64) -> EntryRef<'static> {
-        let (id, user) = (EntryId(7), UserId(1));
+        let (id, user) = (EntryId(7), UserId::Number(1));
         EntryRef { id, user, at: Millis(at), late_accepted: false, action }
     }
 

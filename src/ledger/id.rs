@@ -1,56 +1,163 @@
-//! User ids and entry ids: parsing, and the user hash, which selects the slice and the index entry.
+//! User ids and entry ids: parsing, and the user hash, which selects a user's slice.
 
-use xxhash_rust::xxh3::xxh3_128;
+use crate::decimal;
+use std::fmt;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-/// User id: a `u64`, on the wire a decimal string without leading zeros.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId(pub u64);
+/// User id, borrowed: a number, on the wire a decimal without leading zeros, or any other text.
+/// Each id has one form.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UserId<'a> {
+    /// A decimal without leading zeros below 2^64.
+    Number(u64),
+    /// Any other id, of at most [`USER_ID_BYTES`]: see [`UserId::parse`].
+    Text(&'a [u8]),
+}
 
-impl UserId {
-    /// Parses the decimal form; `None` for anything but a canonical `u64`.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        if text.is_empty() || text.len() > 20 || (text[0] == b'0' && text.len() > 1) {
-            return None;
-        }
-        // Nineteen digits cannot overflow; only a twentieth can.
-        let (head, last) = text.split_at(text.len().min(19));
-        let mut all_digits = true;
-        let value = head.iter().fold(0u64, |value, &b| {
-            let digit = b.wrapping_sub(b'0');
-            all_digits &= digit <= 9;
-            value.wrapping_mul(10).wrapping_add(u64::from(digit))
-        });
-        let value = match last {
-            [b] if b.is_ascii_digit() => value.checked_mul(10)?.checked_add(u64::from(b - b'0'))?,
-            [] => value,
-            _ => return None,
-        };
-        all_digits.then_some(Self(value))
-    }
+const _: () = assert!(size_of::<UserId<'_>>() == 16, "a user id is passed in two registers");
 
-    /// User hash, which spreads users over slices and over the index: SplitMix64 with its finaliser
-    /// (Steele, Lea, Flood, 2014), a bijection.
-    ///
-    /// This is hash version 1. Data on disk and shard-aware clients depend on it, so it never
-    /// changes without a new version.
-    pub const fn hash(self) -> u64 {
-        let mut x = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
+/// Maximum length of a user id, in bytes.
+pub const USER_ID_BYTES: usize = 64;
 
-    /// The slice that owns this user: the hash modulo the number of slices. Part of hash version 1.
+impl<'a> UserId<'a> {
+    /// Parses 1 to [`USER_ID_BYTES`] characters `A-Z a-z 0-9 - . _ ~ : @`; `None` for anything
+    /// else, and for `.` and `..`, which proxies fold.
     ///
     /// ```
     /// use purser::ledger::id::UserId;
     ///
-    /// let user = UserId::parse(b"42").expect("a decimal without leading zeros");
+    /// assert_eq!(UserId::parse(b"42"), Some(UserId::Number(42)));
+    /// assert_eq!(UserId::parse(b"042"), Some(UserId::Text(b"042")));
+    /// assert_eq!(UserId::parse(b"users:1234"), Some(UserId::Text(b"users:1234")));
+    /// assert_eq!(UserId::parse(b"a/b"), None);
+    /// ```
+    #[inline]
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        decimal::parse(text).map(Self::Number).or_else(|| Self::parse_text(text))
+    }
+
+    /// Not inlined: numbers stay fast.
+    #[inline(never)]
+    fn parse_text(text: &'a [u8]) -> Option<Self> {
+        let is_allowed = |b: &u8| {
+            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b':' | b'@')
+        };
+        let is_id = (1..=USER_ID_BYTES).contains(&text.len())
+            && text.iter().all(is_allowed)
+            && !matches!(text, b"." | b"..");
+        is_id.then_some(Self::Text(text))
+    }
+
+    /// Parses an id that is stored as text; `None` also for the text of a number.
+    pub fn stored_text(text: &'a [u8]) -> Option<Self> {
+        Self::parse(text).filter(|id| matches!(id, Self::Text(_)))
+    }
+
+    /// User hash, which spreads users over slices. Of a number: SplitMix64 with its finaliser
+    /// (Steele, Lea, Flood, 2014), a bijection. Of a text: XXH3 (Y. Collet, xxHash 0.8) to 64 bits,
+    /// with seed 0.
+    ///
+    /// This is hash version 2. Data on disk and shard-aware clients depend on it, so it never
+    /// changes without a new version.
+    #[inline]
+    pub fn hash(self) -> u64 {
+        match self {
+            Self::Number(number) => spread(number),
+            Self::Text(text) => hash_text(text),
+        }
+    }
+
+    /// The slice that owns this user: the hash modulo the number of slices. Part of hash version 2.
+    ///
+    /// ```
+    /// use purser::ledger::id::UserId;
+    ///
+    /// let user = UserId::parse(b"users:1234").expect("a valid id");
     /// assert_eq!(user.slice(1), 0);
     /// assert!(user.slice(8) < 8);
     /// ```
-    pub const fn slice(self, slices: u32) -> u32 {
-        (self.hash() % slices as u64) as u32
+    #[inline]
+    pub fn slice(self, slices: u32) -> u32 {
+        (self.hash() % u64::from(slices)) as u32
+    }
+
+    /// Appends the id as it is on the wire.
+    #[inline]
+    pub fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Number(number) => decimal::number(out, number),
+            Self::Text(text) => out.extend_from_slice(text),
+        }
+    }
+}
+
+/// The user hash of a number.
+#[inline]
+const fn spread(number: u64) -> u64 {
+    let mut x = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// The user hash of a text. Not inlined: numbers stay fast.
+#[inline(never)]
+fn hash_text(text: &[u8]) -> u64 {
+    xxh3_64(text)
+}
+
+impl fmt::Display for UserId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(&String::from_utf8_lossy(text)),
+        }
+    }
+}
+
+impl fmt::Debug for UserId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// User id of a list: a text lies in the list's buffer of texts.
+#[derive(Clone, Copy, Debug)]
+pub enum ListedId {
+    /// A number.
+    Number(u64),
+    /// A text: its place in the buffer.
+    Text {
+        /// Offset of its first byte.
+        start: u32,
+        /// Its length.
+        len: u8,
+    },
+}
+
+impl ListedId {
+    /// The form of an id in a list with this buffer of texts.
+    #[inline]
+    pub fn new(id: UserId<'_>, texts: &mut Vec<u8>) -> Self {
+        match id {
+            UserId::Number(number) => Self::Number(number),
+            UserId::Text(text) => {
+                let start = texts.len() as u32;
+                texts.extend_from_slice(text);
+                Self::Text { start, len: text.len() as u8 }
+            }
+        }
+    }
+
+    /// The id.
+    #[inline]
+    pub fn of(self, texts: &[u8]) -> UserId<'_> {
+        match self {
+            Self::Number(number) => UserId::Number(number),
+            Self::Text { start, len } => {
+                UserId::Text(&texts[start as usize..start as usize + usize::from(len)])
+            }
+        }
     }
 }
 
@@ -132,8 +239,8 @@ fn parse_decimal(text: &[u8]) -> Option<u128> {
     if text.is_empty() || text.len() > DECIMAL_BYTES || (text[0] == b'0' && text.len() > 1) {
         return None;
     }
-    if let Some(short) = (text.len() <= 19).then(|| UserId::parse(text)) {
-        return short.map(|id| u128::from(id.0));
+    if text.len() <= 19 {
+        return decimal::parse(text).map(u128::from);
     }
     text.iter().try_fold(0u128, |value, &b| {
         let digit = b.wrapping_sub(b'0');
@@ -146,29 +253,72 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_ids_parse_only_as_canonical_decimals() {
-        let check = |text: &str, want: Option<u64>| {
-            assert_eq!(UserId::parse(text.as_bytes()).map(|u| u.0), want, "{text}");
+    fn user_ids_are_numbers_or_texts() {
+        let number = |text: &str, want: u64| {
+            assert_eq!(UserId::parse(text.as_bytes()), Some(UserId::Number(want)), "{text}");
+            assert_eq!(UserId::stored_text(text.as_bytes()), None, "{text}");
         };
-        check("0", Some(0));
-        check("42", Some(42));
-        check("18446744073709551615", Some(u64::MAX));
-        for bad in [
-            "",
+        number("0", 0);
+        number("42", 42);
+        number("18446744073709551615", u64::MAX);
+        for text in [
             "00",
             "042",
             "18446744073709551616",
             "99999999999999999999",
             "-1",
+            "1.0",
+            "x",
+            "users:1234",
+            "0192f0c1-0000-7000-8000-00000000abcd",
+            "...",
+            "a..b",
+            "A-Z.a_z~0:9@",
+            &"x".repeat(USER_ID_BYTES),
+        ] {
+            let bytes = text.as_bytes();
+            assert_eq!(UserId::parse(bytes), Some(UserId::Text(bytes)), "{text}");
+            assert_eq!(UserId::stored_text(bytes), Some(UserId::Text(bytes)), "{text}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
             "+1",
             " 1",
             "1 ",
-            "1.0",
-            "x",
-            "٣",
+            "a/b",
+            "a%41",
+            "a\"",
+            "a\\",
+            "*",
+            "\u{663}",
+            "a\0",
+            &"x".repeat(USER_ID_BYTES + 1),
         ] {
-            check(bad, None);
+            assert_eq!(UserId::parse(bad.as_bytes()), None, "{bad}");
+            assert_eq!(UserId::stored_text(bad.as_bytes()), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn each_allowed_byte_is_allowed_everywhere_and_no_other() {
+        let allowed = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:@";
+        for byte in 0..=u8::MAX {
+            for text in [[byte, b'x', b'y'], [b'x', byte, b'y'], [b'x', b'y', byte]] {
+                let is_id = UserId::parse(&text).is_some();
+                assert_eq!(is_id, allowed.contains(&byte), "{:?}", text.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn a_listed_id_is_the_id() {
+        let mut texts = Vec::new();
+        let ids = [&b"7"[..], b"users:1", b"07", b"18446744073709551615", &[b'x'; USER_ID_BYTES]];
+        let ids = ids.map(|text| UserId::parse(text).unwrap());
+        let listed = ids.map(|id| ListedId::new(id, &mut texts));
+        assert_eq!(listed.map(|id| id.of(&texts)), ids);
     }
 
     #[test]
@@ -210,10 +360,18 @@ mod tests {
         }
     }
 
+    /// As the reference implementation of xxHash 0.8 computes them.
+    const PINNED_TEXT_HASHES: [u64; 4] = [
+        0xe6c6_32b6_1e96_4e1f,
+        0x75c5_808e_066b_9b54,
+        0x2be5_d2b0_d902_2851,
+        0x3264_823d_06b7_32b1,
+    ];
+
     #[test]
     fn the_user_hash_is_pinned() {
         assert_eq!(
-            [0, 1, 42, u64::MAX].map(|id| UserId(id).hash()),
+            [0, 1, 42, u64::MAX].map(|id| UserId::Number(id).hash()),
             [
                 0xe220_a839_7b1d_cdaf,
                 0x910a_2dec_8902_5cc1,
@@ -221,7 +379,11 @@ mod tests {
                 0xe4d9_7177_1b65_2c20,
             ]
         );
-        assert_eq!([0, 1, 42, u64::MAX].map(|id| UserId(id).slice(1)), [0; 4]);
-        assert_eq!([0, 1, 42, u64::MAX].map(|id| UserId(id).slice(3)), [1, 2, 1, 2]);
+        assert_eq!([0, 1, 42, u64::MAX].map(|id| UserId::Number(id).slice(1)), [0; 4]);
+        assert_eq!([0, 1, 42, u64::MAX].map(|id| UserId::Number(id).slice(3)), [1, 2, 1, 2]);
+        let texts = [&b"a"[..], b"042", b"users:1234", b"0192f0c1-0000-7000-8000-00000000abcd"];
+        let texts = texts.map(|text| UserId::parse(text).unwrap());
+        assert_eq!(texts.map(UserId::hash), PINNED_TEXT_HASHES);
+        assert_eq!(texts.map(|id| u64::from(id.slice(7))), PINNED_TEXT_HASHES.map(|h| h % 7));
     }
 }

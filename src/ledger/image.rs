@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! user     = image | piece …                 two or more pieces, or none
-//! image    = length of the rest, plus 2³¹ if pieces follow: u32 LE
-//!          | id: u64 LE | version: varint | as_of: varint, in milliseconds
+//! image    = length of the rest, plus 2³¹ if pieces follow and 2³⁰ if the id is a text: u32 LE
+//!          | id: u64 LE, or length: u8 | text
+//!          | version: varint | as_of: varint, in milliseconds
 //!          | balances | groups | rows | holds | restarts
 //!          | ids, up to the image's end; or the number of pieces: u32 LE
 //! piece    = count: u32 LE | ids             those of one table: super::tables
@@ -65,6 +66,8 @@ use smallvec::SmallVec;
 const LENGTH_BYTES: usize = size_of::<u32>();
 /// Flag in the length prefix: pieces follow the image.
 const HAS_PIECES: u32 = 1 << 31;
+/// Flag in the length prefix: the id is a text.
+const HAS_TEXT_ID: u32 = 1 << 30;
 /// Upper bound of an image or a piece, in bytes. The groups, holds and rows of an image take less,
 /// even with the longest integers everywhere.
 pub const MAX_PART_BYTES: usize = 16 << 20;
@@ -165,13 +168,20 @@ impl User {
         }
         let len = out.len() - start - LENGTH_BYTES;
         assert!(len < MAX_PART_BYTES, "the limits of a user keep its image below the bound");
-        let flag = if pieces > 0 { HAS_PIECES } else { 0 };
-        out[start..start + LENGTH_BYTES].copy_from_slice(&(len as u32 | flag).to_le_bytes());
+        let flags = if pieces > 0 { HAS_PIECES } else { 0 }
+            | if self.packed.has_text_id() { HAS_TEXT_ID } else { 0 };
+        out[start..start + LENGTH_BYTES].copy_from_slice(&(len as u32 | flags).to_le_bytes());
     }
 
     #[inline]
     fn store_but_ids(&self, numbers: &mut KindNumbering<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.id.0.to_le_bytes());
+        match self.id() {
+            UserId::Number(number) => out.extend_from_slice(&number.to_le_bytes()),
+            UserId::Text(text) => {
+                out.push(text.len() as u8);
+                out.extend_from_slice(text);
+            }
+        }
         put(out, self.version);
         put(out, self.as_of.0);
         out.push(self.balances.len() as u8);
@@ -210,9 +220,9 @@ impl User {
     ) -> Result<(Self, usize, u32), Malformed> {
         let mut cursor = Cursor::new(bytes);
         let prefix = u32::from_le_bytes(cursor.array()?);
-        let len = (prefix & !HAS_PIECES) as usize;
+        let len = (prefix & !(HAS_PIECES | HAS_TEXT_ID)) as usize;
         let mut image = Cursor::new(cursor.take(len)?);
-        let (user, pieces) = Self::load_parts(&mut image, prefix & HAS_PIECES != 0, kinds, secret)?;
+        let (user, pieces) = Self::load_parts(&mut image, prefix, kinds, secret)?;
         Ok((user, cursor.at(), pieces))
     }
 
@@ -236,11 +246,20 @@ impl User {
     #[inline]
     fn load_parts(
         cursor: &mut Cursor<'_>,
-        has_pieces: bool,
+        prefix: u32,
         kinds: u32,
         secret: Secret,
     ) -> Result<(Self, u32), Malformed> {
-        let id = UserId(u64::from_le_bytes(cursor.array()?));
+        let has_pieces = prefix & HAS_PIECES != 0;
+        let (number, text_id) = if prefix & HAS_TEXT_ID == 0 {
+            (u64::from_le_bytes(cursor.array()?), &[][..])
+        } else {
+            let len = usize::from(cursor.byte()?);
+            let text = cursor.take(len)?;
+            let is_text = UserId::stored_text(text).is_some();
+            Malformed::unless(is_text, "a text id has the form of one")?;
+            (0, text)
+        };
         let version = cursor.varint()?;
         Malformed::unless(
             (1..=LAST_VERSION).contains(&version),
@@ -277,8 +296,8 @@ impl User {
             rare.count();
             rare
         });
-        let packed = Packed::new([groups, listed, rows]);
-        Ok((Self { id, version, as_of, balances, packed, rare }, pieces))
+        let packed = Packed::new([text_id, groups, listed, rows]);
+        Ok((Self { number, version, as_of, balances, packed, rare }, pieces))
     }
 }
 
@@ -361,7 +380,8 @@ mod tests {
 
     const DAY_MS: u64 = 24 * HOUR_MS;
     const START: u64 = 20_000 * DAY_MS;
-    const USER: UserId = UserId(77);
+    const USER: UserId<'_> = UserId::Number(77);
+    const TEXT_USER: UserId<'_> = UserId::Text(b"users:77@example.com");
     const SECRET: Secret = Secret::of([1, 2]);
 
     /// Shape of a random user's entries.
@@ -477,7 +497,7 @@ mod tests {
         }
 
         fn draw(&mut self, below: u64) -> u64 {
-            self.state = UserId(self.state).hash();
+            self.state = UserId::Number(self.state).hash();
             (self.state >> 8) % below
         }
 
@@ -492,7 +512,7 @@ mod tests {
                     let again = self.draw(self.sent.len() as u64);
                     self.sent[again as usize].0
                 }
-                _ => u128::from(UserId(self.state).hash()) << 64 | u128::from(self.state),
+                _ => u128::from(UserId::Number(self.state).hash()) << 64 | u128::from(self.state),
             };
             let held = self.sent.len().saturating_sub(1 + self.draw(300) as usize);
             let draws = [100, self.profile.currencies, self.profile.kinds, 2, 1 << 55, 63]
@@ -523,7 +543,7 @@ mod tests {
             };
             let entry = EntryRef {
                 id: EntryId(id),
-                user: USER,
+                user: if self.profile.seed.is_multiple_of(2) { TEXT_USER } else { USER },
                 at: Millis(at),
                 late_accepted: false,
                 action,
@@ -540,7 +560,7 @@ mod tests {
     }
 
     fn user(book: &Book) -> &User {
-        book.user(book.find(USER).unwrap())
+        book.user(book.find(USER).or_else(|| book.find(TEXT_USER)).unwrap())
     }
 
     fn image(user: &User) -> Vec<u8> {
@@ -734,7 +754,8 @@ mod tests {
             let at =
                 Millis(if n % 3 == 0 { at } else { user.as_of().0.saturating_sub(n * n * DAY_MS) });
             let late_accepted = n % 4 > 0;
-            let entry = EntryRef { id: EntryId(id), user: user.id(), at, late_accepted, action };
+            let twin = User::new(user.id());
+            let entry = EntryRef { id: EntryId(id), user: twin.id(), at, late_accepted, action };
             if let Ok(effect) = user.judge(names, Millis(u64::MAX), &entry) {
                 user.book(names, effect);
             }

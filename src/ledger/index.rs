@@ -75,7 +75,7 @@ impl Index {
 
     /// Finds the user's slot. Calls `is` with each candidate slot until it returns true.
     #[inline]
-    pub fn find(&self, user: UserId, mut is: impl FnMut(UserSlot) -> bool) -> Option<UserSlot> {
+    pub fn find(&self, user: UserId<'_>, mut is: impl FnMut(UserSlot) -> bool) -> Option<UserSlot> {
         let hash = self.upper(user);
         let places = &self.segment(hash).places;
         let mut at = hash as usize % PLACES;
@@ -96,7 +96,7 @@ impl Index {
 
     /// The first place of the user's probe sequence, to be prefetched.
     #[inline]
-    pub fn place(&self, user: UserId) -> &u64 {
+    pub fn place(&self, user: UserId<'_>) -> &u64 {
         let hash = self.upper(user);
         &self.segment(hash).places[hash as usize % PLACES]
     }
@@ -104,7 +104,7 @@ impl Index {
     /// Inserts a user. Fails if `is` confirms a candidate slot as the user's.
     pub fn insert(
         &mut self,
-        user: UserId,
+        user: UserId<'_>,
         slot: UserSlot,
         mut is: impl FnMut(UserSlot) -> bool,
     ) -> Result<(), KnownUser> {
@@ -136,8 +136,12 @@ impl Index {
 
     /// The bits that place a user: the upper half of the keyed hash.
     #[inline]
-    fn upper(&self, user: UserId) -> u32 {
-        (self.secret.mix(user.0) >> 32) as u32
+    fn upper(&self, user: UserId<'_>) -> u32 {
+        let hash = match user {
+            UserId::Number(number) => self.secret.mix(number),
+            UserId::Text(text) => self.secret.hash(text),
+        };
+        (hash >> 32) as u32
     }
 
     fn entry(&self, hash: u32) -> usize {
@@ -207,7 +211,7 @@ mod tests {
     #[test]
     fn every_user_is_found_and_no_other() {
         let users = 50_000u32;
-        let id = |n: u32| UserId(u64::from(n) * 7_919);
+        let id = |n: u32| UserId::Number(u64::from(n) * 7_919);
         let mut index = Index::new(Secret::default());
         let mut presized = Index::for_users(users as usize, Secret::default());
         for n in 0..users {
@@ -226,19 +230,19 @@ mod tests {
         assert!((0..users).all(|n| presized.find(id(n), |slot| id(slot) == id(n)) == Some(n)));
     }
 
-    /// The user with this hash: the inverse of [`UserId::hash`], which is a bijection.
-    fn with_hash(hash: u64) -> UserId {
+    /// The number with this user hash: the inverse of [`UserId::hash`], which is a bijection.
+    fn number_with_hash(hash: u64) -> u64 {
         let mut x = hash;
         x ^= x >> 31 ^ x >> 62;
         x = x.wrapping_mul(0x3196_42b2_d24d_8ec3);
         x ^= x >> 27 ^ x >> 54;
         x = x.wrapping_mul(0x96de_1b17_3f11_9089);
         x ^= x >> 30 ^ x >> 60;
-        UserId(x.wrapping_sub(0x9e37_79b9_7f4a_7c15))
+        x.wrapping_sub(0x9e37_79b9_7f4a_7c15)
     }
 
     /// Places that lookups of these users visit on average.
-    fn probes(ids: impl Iterator<Item = UserId> + Clone) -> f64 {
+    fn probes<'a>(ids: impl Iterator<Item = UserId<'a>> + Clone) -> f64 {
         let mut index = Index::new(Secret::of([0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321]));
         let mut users = 0u32;
         for (slot, id) in (0..).zip(ids.clone()) {
@@ -257,10 +261,11 @@ mod tests {
     /// but a few, are spread like others.
     #[test]
     fn chosen_users_are_found_as_fast_as_others() {
-        let random = probes((0..100_000).map(|n| UserId(with_hash(n).0 ^ n)));
-        let shared_hash = probes((0..100_000).map(|n| with_hash(n | 7 << 40)));
+        let random = probes((0..100_000).map(|n| UserId::Number(number_with_hash(n) ^ n)));
+        let shared_hash =
+            probes((0..100_000).map(|n| UserId::Number(number_with_hash(n | 7 << 40))));
         let strides =
-            [0, 20, 32, 40, 47].map(|bits| probes((0..100_000).map(|n| UserId(n << bits))));
+            [0, 20, 32, 40, 47].map(|bits| probes((0..100_000).map(|n| UserId::Number(n << bits))));
         for chosen in [shared_hash].iter().chain(&strides) {
             assert!(*chosen < 1.25 * random, "{chosen} places instead of {random}");
         }

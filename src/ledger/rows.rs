@@ -335,7 +335,7 @@ mod tests {
         let mut want = BTreeMap::<(Bucket, u8), Tally>::new();
         let mut state = seed;
         for _ in 0..steps {
-            state = crate::ledger::id::UserId(state).hash();
+            state = crate::ledger::id::UserId::Number(state).hash();
             let row = Row {
                 bucket: 1_000 + (state % span) as Bucket,
                 group: ((state >> 20) % groups) as u8,

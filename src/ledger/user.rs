@@ -36,7 +36,8 @@ const ENTRIES_PER_COUNT: u64 = 64;
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct User {
-    pub(super) id: UserId,
+    /// The id if it is a number; 0 if it is a text, which is in `packed`.
+    pub(super) number: u64,
     pub(super) version: u64,
     pub(super) as_of: Millis,
     /// In order of first use of the currencies; a currency's index never changes.
@@ -60,20 +61,31 @@ pub(super) struct RareState {
 
 impl User {
     /// A new user without any accepted entry.
-    pub fn new(id: UserId) -> Self {
-        Self {
-            id,
-            version: 0,
-            as_of: Millis(0),
-            balances: SmallVec::new(),
-            packed: Packed::default(),
-            rare: None,
-        }
+    pub fn new(id: UserId<'_>) -> Self {
+        let (number, packed) = match id {
+            UserId::Number(number) => (number, Packed::default()),
+            UserId::Text(text) => (0, Packed::new([text, &[], &[], &[]])),
+        };
+        let balances = SmallVec::new();
+        Self { number, version: 0, as_of: Millis(0), balances, packed, rare: None }
     }
 
     /// The user's id.
-    pub const fn id(&self) -> UserId {
-        self.id
+    #[inline]
+    pub fn id(&self) -> UserId<'_> {
+        match self.packed.get(Section::TextId) {
+            [] => UserId::Number(self.number),
+            text => UserId::Text(text),
+        }
+    }
+
+    /// Whether this is the user with that id.
+    #[inline]
+    pub(super) fn is(&self, id: UserId<'_>) -> bool {
+        match id {
+            UserId::Number(number) => self.number == number && !self.packed.has_text_id(),
+            UserId::Text(text) => self.packed.get(Section::TextId) == text,
+        }
     }
 
     /// Number of accepted entries.
@@ -428,9 +440,9 @@ pub struct UserCopy {
 impl UserCopy {
     /// Copies a user.
     pub fn of(user: &User) -> Self {
-        let User { id, version, as_of, ref balances, ref packed, .. } = *user;
+        let User { number, version, as_of, ref balances, ref packed, .. } = *user;
         let (balances, packed) = (balances.clone(), packed.clone());
-        let copy = User { id, version, as_of, balances, packed, rare: None };
+        let copy = User { number, version, as_of, balances, packed, rare: None };
         Self { user: copy, runs: user.runs().map(RunsCopy::of) }
     }
 

@@ -8,6 +8,7 @@ use super::reads::PendingRead;
 use super::shared::Shared;
 use super::topology::Location;
 use crate::api::problem::{Code, Problem};
+use crate::api::read::{ListedRead, Read};
 use crate::api::reply::{self, ReadRequest};
 use crate::api::route::Operation;
 use crate::ledger::user::RowSource;
@@ -18,10 +19,10 @@ impl Connection {
     pub(super) fn answer(
         &mut self,
         one: &PendingRead,
-        conditions: Option<&[u8]>,
+        (read, conditions): (Read<'_>, Option<&[u8]>),
         shared: &mut Shared,
     ) {
-        let PendingRead { owner, read, persist, head_only, .. } = *one;
+        let PendingRead { owner, persist, head_only, .. } = *one;
         self.pending -= 1;
         match owner {
             // The connection was closed after the read was parsed.
@@ -56,7 +57,8 @@ impl Connection {
     fn read_request(&mut self, asked: &ReadRequest<'_>, shared: &mut Shared) -> Box<Request> {
         let &ReadRequest { read, persist, head_only, conditions } = asked;
         let mut request = shared.exchange.request(Job::Read, self.id());
-        (request.read, request.persist, request.head_only) = (read, persist, head_only);
+        request.read = ListedRead::new(read, &mut request.texts);
+        (request.persist, request.head_only) = (persist, head_only);
         (request.now, request.gap) = (shared.now(), self.answers.gap());
         request.conditions.extend_from_slice(conditions.unwrap_or_default());
         request
@@ -196,7 +198,7 @@ impl Connection {
         bytes = request.bytes.len();
         self.answers.fill(request.gap, &request.bytes);
         shared.answers.wrote(bytes);
-        shared.count(Operation::Read(request.read).route(), status);
+        shared.count(Operation::Read(request.item(0)).route(), status);
         self.deadline_ms = u64::MAX;
     }
 }

@@ -6,7 +6,6 @@
 
 use crate::api::entry::is_blank;
 use crate::api::problem::Code;
-use crate::api::route::Operation;
 use crate::api::{BATCH_BYTES, FEED_BYTES};
 use crate::http::chunked::Decoder;
 use crate::http::request::Framing;
@@ -15,16 +14,20 @@ use crate::http::response::Persist;
 /// Rate at which a body must arrive once the request timeout has passed, in bytes per second.
 const MIN_BYTES_PER_S: u64 = 16 << 10;
 
-/// Maximum body size of a request, in bytes.
-pub(super) const fn limit(operation: Operation) -> usize {
-    match operation {
-        Operation::Entries { .. } => FEED_BYTES,
-        Operation::Batch => BATCH_BYTES,
-        Operation::Health
-        | Operation::Ready
-        | Operation::Info
-        | Operation::Read(_)
-        | Operation::Options { .. } => 0,
+/// The request that a body belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content {
+    Batch,
+    Feed { late_accepted: bool },
+}
+
+impl Content {
+    /// Maximum size of the body, in bytes.
+    pub(super) const fn limit(self) -> usize {
+        match self {
+            Self::Batch => BATCH_BYTES,
+            Self::Feed { .. } => FEED_BYTES,
+        }
     }
 }
 
@@ -32,7 +35,7 @@ pub(super) const fn limit(operation: Operation) -> usize {
 #[derive(Debug)]
 pub(super) struct Body {
     /// The request that it belongs to.
-    pub(super) operation: Operation,
+    pub(super) content: Content,
     /// Whether the connection stays open after the answer.
     pub(super) persist: Persist,
     remaining: Remaining,
@@ -102,25 +105,13 @@ pub(super) struct Received {
 
 impl Body {
     /// Creates a body of which nothing was received yet.
-    pub(super) fn new(
-        operation: Operation,
-        persist: Persist,
-        framing: Framing,
-        now_ms: u64,
-    ) -> Self {
+    pub(super) fn new(content: Content, persist: Persist, framing: Framing, now_ms: u64) -> Self {
         let remaining = match framing {
-            Framing::Chunked => Remaining::Chunked(Decoder::with_limit(limit(operation) as u64)),
+            Framing::Chunked => Remaining::Chunked(Decoder::with_limit(content.limit() as u64)),
             Framing::Length(length) => Remaining::Length(length as usize),
             Framing::None => Remaining::Length(0),
         };
-        Self {
-            operation,
-            persist,
-            remaining,
-            since_ms: now_ms,
-            received: 0,
-            lines: Lines::default(),
-        }
+        Self { content, persist, remaining, since_ms: now_ms, received: 0, lines: Lines::default() }
     }
 
     /// When it times out, if no more of it arrives from now on.
@@ -138,7 +129,7 @@ impl Body {
     /// an error for a malformed body or one above its limit. Removes from `body` what turns out to
     /// be a blank line of a feed.
     pub(super) fn receive(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<Received, Code> {
-        let is_feed = matches!(self.operation, Operation::Entries { .. });
+        let is_feed = matches!(self.content, Content::Feed { .. });
         let lines = &mut self.lines;
         let mut keep = |piece: &[u8]| {
             if is_feed {
@@ -168,7 +159,7 @@ impl Body {
 mod tests {
     use super::*;
 
-    const FEED: Operation = Operation::Entries { late_accepted: false };
+    const FEED: Content = Content::Feed { late_accepted: false };
 
     const TIMEOUT_MS: u64 = 10_000;
     const HOUR_MS: u64 = 3_600_000;

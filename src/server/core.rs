@@ -208,14 +208,15 @@ impl Server {
             for (next, step) in prefetch_steps(reads, at, [PrefetchStep::User]) {
                 if let Location::Local(local_slice) = next.owner {
                     shared.owners[local_slice].prefetch(
-                        next.read.user,
+                        pending.read(next).user,
                         None,
                         step,
                         &Lookup::default(),
                     );
                 }
             }
-            connections.of(one.slot).answer(one, pending.conditions(one), shared);
+            let read = (pending.read(one), pending.conditions(one));
+            connections.of(one.slot).answer(one, read, shared);
         }
         pending.clear();
         shared.pending = pending;

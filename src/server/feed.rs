@@ -179,7 +179,8 @@ impl Feed {
                 &mut requests.last_mut().expect("a request was just pushed").1
             }
         };
-        request.entries.push(FeedEntry::new(mark, entry));
+        let entry = FeedEntry::new(mark, entry, &mut request.texts);
+        request.entries.push(entry);
         shared.sent_entry();
         Ok(())
     }

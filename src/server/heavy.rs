@@ -99,17 +99,21 @@ impl Shared {
     /// Answers the next item of a request. Returns whether it is answered; else `left` is used up.
     fn answer_item(&mut self, request: &mut Request, left: &mut usize) -> bool {
         self.prefetch_items(request);
-        let (number, read) = request.next_item();
-        if request.frozen.as_ref().is_some_and(|frozen| frozen.id != read.user) {
+        let user = request.next_item().1.user;
+        let is_other = |frozen: &FrozenUser| request.item(frozen.item).user != user;
+        if request.frozen.as_deref().is_some_and(is_other) {
             self.thaw(request);
         }
+        let number = request.order[request.answered];
+        let &mut Request { job, now, persist, head_only, .. } = &mut *request;
+        let Request { read, reads, texts, frozen, sums, bytes, conditions, outcome, .. } =
+            &mut *request;
+        let read = if job == Job::Read { read.of(texts) } else { reads.get(number as usize) };
         let Location::Local(local_slice) = self.topology.owner(read.user) else {
             unreachable!("a request goes to the owner of its users")
         };
         let owner = &self.owners[local_slice];
         let names = owner.slice().book().names();
-        let &mut Request { job, now, persist, head_only, .. } = &mut *request;
-        let Request { frozen, sums, bytes, conditions, outcome, .. } = &mut *request;
         let frozen = frozen.as_deref();
         let (position, view) = match frozen {
             Some(frozen) => {
@@ -187,7 +191,7 @@ impl Shared {
     /// Copies the user whose items a pause divides, if there is one. Returns whether the budget has
     /// room for the copy.
     fn freeze(&mut self, request: &mut Request) -> bool {
-        let (_, next) = request.next_item();
+        let (item, next) = request.next_item();
         let is_divided = !request.sums.is_empty()
             || request.last_item().is_some_and(|last| last.user == next.user);
         if request.frozen.is_some() || !is_divided {
@@ -201,7 +205,7 @@ impl Shared {
         }
         let copy = view.map(|view| UserCopy::of(view.user));
         self.counters.copied_users += 1;
-        request.frozen = Some(Box::new(FrozenUser { id: next.user, copy, position, reserved }));
+        request.frozen = Some(Box::new(FrozenUser { item, copy, position, reserved }));
         true
     }
 

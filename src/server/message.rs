@@ -12,11 +12,11 @@
 use super::answers::Position;
 use super::limits::{HEAVY_READ_BYTES, LARGE_BYTES};
 use crate::api::info::Figures;
-use crate::api::read::{KindFilter, Read, What};
+use crate::api::read::{KindFilter, ListedRead, Read, Reads, What};
 use crate::http::response::{Persist, Status};
 use crate::ledger::amount::{Amount, Currency, Direction};
 use crate::ledger::entry::{Action, EntryRef, Movement, Rejection, Terms, Verdict};
-use crate::ledger::id::{EntryId, UserId};
+use crate::ledger::id::{EntryId, ListedId, UserId};
 use crate::ledger::memory::Lookup;
 use crate::ledger::time::Millis;
 use crate::ledger::user::{RowSums, UserCopy};
@@ -97,10 +97,12 @@ pub struct Request {
     pub head_only: bool,
     /// The result.
     pub outcome: Outcome,
-    /// The read.
-    pub read: Read,
+    /// The read; the text of its user is in [`Self::texts`].
+    pub read: ListedRead,
     /// The read's conditions, as [`crate::http::request::Head`] has them; empty if absent.
     pub conditions: Vec<u8>,
+    /// User ids of the read or of the entries, as far as they are texts.
+    pub texts: Vec<u8>,
 
     /// The user version that the reply to a read shows.
     pub version: u64,
@@ -109,7 +111,7 @@ pub struct Request {
     /// Log positions of the owner's slices that the reply shows.
     pub positions: SmallVec<[Position; 1]>,
     /// The items of a batch, in order.
-    pub reads: Vec<Read>,
+    pub reads: Reads,
     /// Where each item's body is in the reply.
     pub bodies: Vec<BodyPlace>,
     /// Earlier pieces of a long reply; [`Self::bytes`] is the last one.
@@ -144,7 +146,8 @@ pub struct Request {
 /// A user as it was when a pause divided its items.
 #[derive(Debug)]
 pub(super) struct FrozenUser {
-    pub(super) id: UserId,
+    /// An item of it.
+    pub(super) item: u32,
     /// The copy; `None` if the user was unknown.
     pub(super) copy: Option<UserCopy>,
     /// The log position that answers from it show.
@@ -184,7 +187,7 @@ pub struct FeedEntry {
     /// The line that it was parsed from.
     pub mark: LineMark,
     id: EntryId,
-    user: UserId,
+    user: ListedId,
     at: Millis,
     late_accepted: bool,
     action: OwnedAction,
@@ -209,8 +212,8 @@ struct OwnedTerms {
 }
 
 impl FeedEntry {
-    /// Copies an entry.
-    pub fn new(mark: LineMark, entry: &EntryRef<'_>) -> Self {
+    /// Copies an entry. The id of its user goes to `texts` if it is one.
+    pub fn new(mark: LineMark, entry: &EntryRef<'_>, texts: &mut Vec<u8>) -> Self {
         let owned = |terms: Terms<'_>| {
             let Terms { currency, kind, direction } = terms;
             let kind =
@@ -243,7 +246,7 @@ impl FeedEntry {
         Self {
             mark,
             id: entry.id,
-            user: entry.user,
+            user: ListedId::new(entry.user, texts),
             at: entry.at,
             late_accepted: entry.late_accepted,
             action,
@@ -251,8 +254,8 @@ impl FeedEntry {
         }
     }
 
-    /// The entry, borrowed.
-    pub fn entry(&self) -> EntryRef<'_> {
+    /// The entry, borrowed. `texts` is what it was created with.
+    pub fn entry<'a>(&'a self, texts: &'a [u8]) -> EntryRef<'a> {
         let action = match &self.action {
             OwnedAction::Post(terms, amount) => Action::Post(terms.movement(*amount)),
             OwnedAction::Hold(terms, amount) => Action::Hold(terms.movement(*amount)),
@@ -274,7 +277,7 @@ impl FeedEntry {
             },
         };
         let Self { id, user, at, late_accepted, .. } = *self;
-        EntryRef { id, user, at, late_accepted, action }
+        EntryRef { id, user: user.of(texts), at, late_accepted, action }
     }
 }
 
@@ -291,6 +294,10 @@ impl OwnedTerms {
 }
 
 impl Request {
+    /// The read of a request that has none yet.
+    const NO_READ: Read<'static> =
+        Read { user: UserId::Number(0), currency: None, what: What::Balance };
+
     /// Creates an empty request of core `asking_core`.
     pub fn new(asking_core: u32) -> Self {
         Self {
@@ -305,12 +312,13 @@ impl Request {
             persist: Persist::Default,
             head_only: false,
             outcome: Outcome::Answered(Status::Ok),
-            read: Read { user: UserId(0), currency: None, what: What::Balance },
+            read: ListedRead::new(Self::NO_READ, &mut Vec::new()),
             conditions: Vec::new(),
+            texts: Vec::new(),
             version: 0,
             refused_version: None,
             positions: SmallVec::new(),
-            reads: Vec::new(),
+            reads: Reads::default(),
             bodies: Vec::new(),
             pieces: Vec::new(),
             order: Vec::new(),
@@ -345,7 +353,11 @@ impl Request {
             self.bytes = Vec::with_capacity(REPLY_BYTES);
         }
         clear(&mut self.conditions, bound);
-        clear(&mut self.reads, bound);
+        clear(&mut self.texts, bound);
+        self.reads.clear();
+        if self.reads.capacity_bytes() > bound {
+            self.reads = Reads::default();
+        }
         clear(&mut self.bodies, bound);
         clear(&mut self.order, bound);
         clear(&mut self.entries, bound);
@@ -406,7 +418,8 @@ impl Request {
     pub const fn is_large(&self) -> bool {
         self.bytes.capacity() > LARGE_BYTES
             || capacity_bytes(&self.conditions) > LARGE_BYTES
-            || capacity_bytes(&self.reads) > LARGE_BYTES
+            || capacity_bytes(&self.texts) > LARGE_BYTES
+            || self.reads.capacity_bytes() > LARGE_BYTES
             || capacity_bytes(&self.bodies) > LARGE_BYTES
             || capacity_bytes(&self.order) > LARGE_BYTES
             || capacity_bytes(&self.entries) > LARGE_BYTES
@@ -422,18 +435,18 @@ impl Request {
     }
 
     /// Item `n`: a read of the batch, or the only one.
-    pub(super) fn item(&self, n: u32) -> Read {
-        if self.job == Job::Read { self.read } else { self.reads[n as usize] }
+    pub(super) fn item(&self, n: u32) -> Read<'_> {
+        if self.job == Job::Read { self.read.of(&self.texts) } else { self.reads.get(n as usize) }
     }
 
     /// The item that is answered next, and its number.
-    pub(super) fn next_item(&self) -> (u32, Read) {
+    pub(super) fn next_item(&self) -> (u32, Read<'_>) {
         let number = self.order[self.answered];
         (number, self.item(number))
     }
 
     /// The item that was answered last.
-    pub(super) fn last_item(&self) -> Option<Read> {
+    pub(super) fn last_item(&self) -> Option<Read<'_>> {
         self.answered.checked_sub(1).map(|last| self.item(self.order[last]))
     }
 
@@ -443,7 +456,8 @@ impl Request {
         self.order.extend(0..count as u32);
         let reads = &self.reads;
         if count > 1 {
-            self.order.sort_unstable_by_key(|&n| (reads[n as usize].user.0, n));
+            let user = |n: u32| reads.get(n as usize).user;
+            self.order.sort_unstable_by(|&a, &b| (user(a), a).cmp(&(user(b), b)));
         }
         self.bodies.resize(count, BodyPlace::default());
     }
@@ -503,23 +517,26 @@ mod tests {
         ] {
             let entry = EntryRef {
                 id: EntryId(u128::MAX),
-                user: UserId(42),
+                user: UserId::Text(b"users:42"),
                 at: Millis(5),
                 late_accepted: true,
                 action,
             };
-            assert_eq!(FeedEntry::new(LineMark { index: 1, start: 2 }, &entry).entry(), entry);
+            let mut texts = b"before".to_vec();
+            let copy = FeedEntry::new(LineMark { index: 1, start: 2 }, &entry, &mut texts);
+            assert_eq!(copy.entry(&texts), entry);
         }
     }
 
     #[test]
     fn entries_that_cannot_be_stored_are_refused_with_those_known_before() {
         let action = Action::Void { hold: EntryId(9), terms: None, amount: None };
-        let (id, user, at) = (EntryId(1), UserId(42), Millis(5));
+        let (id, user, at) = (EntryId(1), UserId::Number(42), Millis(5));
         let entry = EntryRef { id, user, at, late_accepted: false, action };
         let mark = |index| LineMark { index, start: 10 * index };
         let mut request = Request::new(0);
-        request.entries.extend((0..4).map(|index| FeedEntry::new(mark(index), &entry)));
+        let feed_entry = |index| FeedEntry::new(mark(index), &entry, &mut request.texts);
+        request.entries.extend((0..4).map(feed_entry));
         let invalid = Verdict::Rejected(Rejection::PendingNotFound);
         (request.judged, request.accepted) = (3, 1);
         request.not_accepted.extend([(mark(0), Verdict::Duplicate), (mark(2), invalid)]);
@@ -538,11 +555,12 @@ mod tests {
     fn items_of_one_user_are_answered_together_and_read_in_their_own_order() {
         let mut request = Request::new(0);
         request.job = Job::Batch;
-        let user = |user| Read { user: UserId(user), currency: None, what: What::Balance };
-        request.reads.extend([7, 5, 7].map(user));
+        let reads = [&b"b"[..], b"a", b"b"].map(UserId::Text);
+        let reads = reads.map(|user| Read { user, currency: None, what: What::Balance });
+        reads.into_iter().for_each(|read| request.reads.push(read));
         request.order_items();
         for (number, body) in [(1, "bb"), (0, "a"), (2, "ccc")] {
-            assert_eq!(request.next_item(), (number, request.reads[number as usize]));
+            assert_eq!(request.next_item(), (number, reads[number as usize]));
             let start = request.bytes.len();
             request.bytes.extend_from_slice(body.as_bytes());
             request.place_item(number, start);

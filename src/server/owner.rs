@@ -358,7 +358,7 @@ impl Owner {
     #[inline]
     pub fn prefetch(
         &self,
-        user: UserId,
+        user: UserId<'_>,
         entry: Option<EntryId>,
         step: PrefetchStep,
         lookup: &Lookup,
@@ -368,7 +368,7 @@ impl Owner {
 
     /// A user, with the log position that an answer about them shows.
     #[inline]
-    pub fn view(&self, user: UserId) -> (Position, Option<View<'_>>) {
+    pub fn view(&self, user: UserId<'_>) -> (Position, Option<View<'_>>) {
         let (lsn, view) = self.slice.view(user);
         (Position { local_slice: self.local_slice, lsn }, view)
     }
@@ -464,11 +464,11 @@ impl Owner {
         for at in 0..count {
             let entries = &request.entries[from..from + count];
             for (next, step) in prefetch_steps(entries, at, PrefetchStep::FOR_ENTRY) {
-                let entry = next.entry();
+                let entry = next.entry(&request.texts);
                 self.prefetch(entry.user, Some(entry.id), step, &next.lookup);
             }
             let (mark, (position, verdict)) =
-                (entries[at].mark, self.apply(now, &entries[at].entry()));
+                (entries[at].mark, self.apply(now, &entries[at].entry(&request.texts)));
             judged(verdict);
             request.show(position);
             match verdict {

@@ -2,11 +2,12 @@
 //!
 //! All reads received in a turn are parsed first, and parsing a read starts the lookup of its user.
 //! Then they are answered. So cache misses of different connections overlap. A read is stored by
-//! value, because the receive buffer that it was parsed from may already be recycled.
+//! value, with what it refers to, because the receive buffer that it was parsed from may already be
+//! recycled.
 
 use super::machine::Slot;
 use super::topology::Location;
-use crate::api::read::Read;
+use crate::api::read::{ListedRead, Read};
 use crate::http::response::Persist;
 
 /// A pending read of one connection.
@@ -16,13 +17,13 @@ pub struct PendingRead {
     pub slot: Slot,
     /// The owner of its user. If that is another core, a credit was taken.
     pub owner: Location,
-    /// What is read.
-    pub read: Read,
+    /// What is read: see [`PendingReads::read`].
+    read: ListedRead,
     /// Whether the connection stays open after the answer.
     pub persist: Persist,
     /// Whether it is a HEAD request.
     pub head_only: bool,
-    /// Range of its conditions in those of all reads; empty if absent.
+    /// Range of its conditions in the texts of all reads; empty if absent.
     conditions: (u32, u32),
 }
 
@@ -30,8 +31,9 @@ pub struct PendingRead {
 #[derive(Debug, Default)]
 pub struct PendingReads {
     reads: Vec<PendingRead>,
-    /// The conditions of all reads: see [`Head::conditions`](crate::http::request::Head).
-    conditions: Vec<u8>,
+    /// User ids that are texts, and the conditions of all reads: see
+    /// [`Head::conditions`](crate::http::request::Head).
+    texts: Vec<u8>,
 }
 
 impl PendingReads {
@@ -40,15 +42,16 @@ impl PendingReads {
     pub fn push(
         &mut self,
         (slot, owner): (Slot, Location),
-        read: Read,
+        read: Read<'_>,
         (persist, head_only): (Persist, bool),
         conditions: Option<&[u8]>,
     ) {
-        let start = self.conditions.len() as u32;
+        let read = ListedRead::new(read, &mut self.texts);
+        let start = self.texts.len() as u32;
         if let Some(lines) = conditions {
-            self.conditions.extend_from_slice(lines);
+            self.texts.extend_from_slice(lines);
         }
-        let conditions = (start, self.conditions.len() as u32);
+        let conditions = (start, self.texts.len() as u32);
         self.reads.push(PendingRead { slot, owner, read, persist, head_only, conditions });
     }
 
@@ -58,17 +61,23 @@ impl PendingReads {
         &self.reads
     }
 
+    /// What a pending read reads.
+    #[inline]
+    pub fn read(&self, read: &PendingRead) -> Read<'_> {
+        read.read.of(&self.texts)
+    }
+
     /// The conditions of a read.
     #[inline]
     pub fn conditions(&self, read: &PendingRead) -> Option<&[u8]> {
         let (start, end) = read.conditions;
-        (start < end).then(|| &self.conditions[start as usize..end as usize])
+        (start < end).then(|| &self.texts[start as usize..end as usize])
     }
 
     /// Removes all reads, which must have been answered.
     #[inline]
     pub fn clear(&mut self) {
         self.reads.clear();
-        self.conditions.clear();
+        self.texts.clear();
     }
 }

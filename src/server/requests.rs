@@ -8,7 +8,7 @@
 //! their owners at the same time.
 
 use super::answers::Position;
-use super::body::{self, Body, Received};
+use super::body::{Body, Content, Received};
 use super::budget::ConnectionLimits;
 use super::connection::{Connection, Scattered, State};
 use super::exchange::{Shortage, WantedCredit};
@@ -21,15 +21,15 @@ use super::progress::Progress;
 use super::shared::Shared;
 use super::topology::Location;
 use crate::api::problem::{Code, Problem};
-use crate::api::read::Read;
+use crate::api::read::Reads;
 use crate::api::reply::{self, BATCH_END, BATCH_START, persist};
-use crate::api::route::{Denied, Operation, Route, route};
+use crate::api::route::{Denied, IdScratch, Operation, Route, route};
 use crate::api::{FEED_LINES, batch};
 use crate::http::chunked::Decoder;
 use crate::http::request::{Framing, Head, Method};
 use crate::http::response::{self, Persist, Status};
 use crate::http::{Refusal, head};
-use crate::ledger::id::UserId;
+use crate::ledger::id::{USER_ID_BYTES, UserId};
 use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
 use crate::ledger::user::RowSource;
 use smallvec::SmallVec;
@@ -46,8 +46,8 @@ pub(super) enum NextStep {
 }
 
 /// A parsed head, accepted or refused.
-enum Admitted {
-    Accepted(Operation),
+enum Admitted<'a> {
+    Accepted(Operation<'a>),
     /// Refused; the flag says that the connection must end, because a body would follow.
     Denied(Denied, bool),
 }
@@ -169,7 +169,8 @@ impl Connection {
                 }
             }
             self.scanned = 0;
-            let admitted = Self::admit(&head, shared);
+            let mut scratch = [0; USER_ID_BYTES];
+            let admitted = Self::admit(&head, &mut scratch, shared);
             let Admitted::Accepted(Operation::Read(read)) = admitted else {
                 if self.pending > 0 {
                     return (at, self.parse_again());
@@ -270,7 +271,7 @@ impl Connection {
 
     /// Whether a feed has to wait for the reads before it: one that another core answers, maybe in
     /// steps, must not show its entries.
-    fn waits_for_reads(&mut self, admitted: &Admitted) -> bool {
+    fn waits_for_reads(&mut self, admitted: &Admitted<'_>) -> bool {
         let is_feed = matches!(admitted, Admitted::Accepted(Operation::Entries { .. }));
         let waits = is_feed && self.answers.gaps() > 0;
         if waits {
@@ -284,7 +285,7 @@ impl Connection {
     fn begin_lookup(
         &mut self,
         owner: Location,
-        user: UserId,
+        user: UserId<'_>,
         shared: &mut Shared,
     ) -> Result<(), Shortage> {
         match owner {
@@ -319,13 +320,13 @@ impl Connection {
 
     /// Checks whether a request is accepted.
     #[inline]
-    fn admit(head: &Head<'_>, shared: &Shared) -> Admitted {
+    fn admit<'a>(head: &Head<'a>, scratch: &'a mut IdScratch, shared: &Shared) -> Admitted<'a> {
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
-        let operation = match route(head) {
+        let operation = match route(head, scratch) {
             Ok(operation) => operation,
             Err(denied) => return Admitted::Denied(denied, has_body),
         };
-        let limit = body::limit(operation);
+        let limit = content(operation).map_or(0, Content::limit);
         if limit > 0 && head.framing == Framing::None {
             return Admitted::Denied(Problem::from(Code::LengthRequired).into(), false);
         }
@@ -348,7 +349,13 @@ impl Connection {
     }
 
     /// Starts a request that is not a plain read, or refuses it.
-    fn start(&mut self, admitted: Admitted, head: &Head<'_>, is_last: bool, shared: &mut Shared) {
+    fn start(
+        &mut self,
+        admitted: Admitted<'_>,
+        head: &Head<'_>,
+        is_last: bool,
+        shared: &mut Shared,
+    ) {
         let persist = shared.life.persist(persist(head), is_last);
         let head_only = head.method == Method::Head;
         let operation = match admitted {
@@ -360,12 +367,13 @@ impl Connection {
         };
         match operation {
             Operation::Entries { .. } | Operation::Batch => {
+                let Some(content) = content(operation) else { return };
                 if head.expect_continue && is_last {
                     response::write_continue(&mut self.answers.bytes);
                     self.touch(shared);
                 }
                 let now_ms = shared.now_ms();
-                let body = Body::new(operation, persist, head.framing, now_ms);
+                let body = Body::new(content, persist, head.framing, now_ms);
                 self.deadline_ms = body.deadline_ms(now_ms, shared.limits.request_ms);
                 self.state = State::Body(body);
             }
@@ -457,7 +465,7 @@ impl Connection {
     /// Starts the request of a complete body.
     fn start_body_request(&mut self, mut body: Body, shared: &mut Shared) {
         let persist = body.persist;
-        let Operation::Entries { late_accepted } = body.operation else {
+        let Content::Feed { late_accepted } = body.content else {
             self.state = State::Scattering(Scattered::Batch, None, persist);
             return;
         };
@@ -601,7 +609,7 @@ impl Connection {
     /// if the turn's share does not fit it.
     fn answer_batch(
         &mut self,
-        reads: &[Read],
+        reads: &Reads,
         persist: Persist,
         shared: &mut Shared,
     ) -> Result<bool, Problem> {
@@ -616,10 +624,11 @@ impl Connection {
             reply::begin_json(Status::Ok, persist, reply::batch_width(reads.len()), date, out);
         out.extend_from_slice(BATCH_START);
         for (at, read) in reads.iter().enumerate() {
-            for (next, step) in prefetch_steps(reads, at, [PrefetchStep::Index, PrefetchStep::User])
-            {
-                if let Location::Local(local_slice) = topology.owner(next.user) {
-                    owners[local_slice].prefetch(next.user, None, step, &Lookup::default());
+            let steps = [PrefetchStep::Index, PrefetchStep::User];
+            for (next, step) in prefetch_steps(reads.listed(), at, steps) {
+                let user = reads.of(next).user;
+                if let Location::Local(local_slice) = topology.owner(user) {
+                    owners[local_slice].prefetch(user, None, step, &Lookup::default());
                 }
             }
             if at > 0 {
@@ -629,7 +638,7 @@ impl Connection {
                 unreachable!("this core owns every user of the batch")
             };
             let (position, view) = owners[local_slice].view(read.user);
-            fits = reply::item(read, view, now, &mut rows, out);
+            fits = reply::item(&read, view, now, &mut rows, out);
             show(&mut positions, position);
             let bytes = out.len() - start;
             fits &= bytes <= LARGE_BYTES || bytes <= rows.bytes_left();
@@ -692,6 +701,15 @@ impl Connection {
         }
         shared.recycle_scatter(scatter);
         self.finish(persist);
+    }
+}
+
+/// The content that an operation takes.
+const fn content(operation: Operation<'_>) -> Option<Content> {
+    match operation {
+        Operation::Batch => Some(Content::Batch),
+        Operation::Entries { late_accepted } => Some(Content::Feed { late_accepted }),
+        _ => None,
     }
 }
 

@@ -11,15 +11,15 @@ use super::planted_bug::PlantedBug;
 use super::shared::Shared;
 use super::topology::Location;
 use crate::api::problem::Code;
-use crate::api::read::Read;
+use crate::api::read::Reads;
 use crate::api::reply::{self, BATCH_END, BATCH_START};
 use crate::http::response::{Persist, Status};
 
 impl Scatter {
     /// Divides a batch by owner.
-    pub fn divide(&mut self, reads: &[Read], connection: u64, shared: &mut Shared) {
+    pub fn divide(&mut self, reads: &Reads, connection: u64, shared: &mut Shared) {
         self.fragments.resize_with(shared.topology.cores() as usize, Fragment::default);
-        for read in reads {
+        for read in reads.iter() {
             let core = match shared.topology.owner(read.user) {
                 Location::Local(_) => shared.topology.core(),
                 Location::Remote { core, .. } => core,
@@ -29,7 +29,7 @@ impl Scatter {
             let request =
                 request.get_or_insert_with(|| shared.exchange.request(Job::Batch, connection));
             request.now = shared.now();
-            request.reads.push(*read);
+            request.reads.push(read);
         }
     }
 

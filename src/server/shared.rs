@@ -18,7 +18,7 @@ use super::reads::PendingReads;
 use super::topology::{Location, Topology};
 use crate::api::entry::LineScratch;
 use crate::api::info::{Figures, Info};
-use crate::api::read::Read;
+use crate::api::read::Reads;
 use crate::api::reply::{self, DateText, ReadRequest};
 use crate::api::route::Route;
 use crate::http::date::DateLine;
@@ -73,7 +73,7 @@ pub struct Shared {
     pub(super) has_read: bool,
     reads_until_ms: u64,
     /// Recycled buffer for the items of a batch.
-    pub(super) batch: Vec<Read>,
+    pub(super) batch: Reads,
     /// Buffers for lines of a feed's step that contain escapes, one per line.
     pub(super) scratches: Vec<LineScratch>,
     spare_bodies: Vec<Vec<u8>>,
@@ -120,7 +120,7 @@ impl Shared {
             turn_entries: ENTRIES_PER_TURN,
             has_read: false,
             reads_until_ms: 0,
-            batch: Vec::new(),
+            batch: Reads::default(),
             scratches: (0..ENTRIES_PER_TURN).map(|_| LineScratch::EMPTY).collect(),
             spare_bodies: Vec::new(),
             spare_scatters: Vec::new(),
@@ -256,7 +256,7 @@ impl Shared {
                 prefetch_steps(&incoming, count, [PrefetchStep::Index, PrefetchStep::User])
             {
                 if next.job == Job::Read {
-                    self.prefetch(next.read.user, step);
+                    self.prefetch(next.item(0).user, step);
                 }
             }
             if incoming[count].job == Job::Read {
@@ -299,7 +299,7 @@ impl Shared {
     }
 
     #[inline]
-    pub(super) fn prefetch(&self, user: UserId, step: PrefetchStep) {
+    pub(super) fn prefetch(&self, user: UserId<'_>, step: PrefetchStep) {
         if let Location::Local(local_slice) = self.topology.owner(user) {
             self.owners[local_slice].prefetch(user, None, step, &Lookup::default());
         }
@@ -309,15 +309,15 @@ impl Shared {
     /// not fit it.
     #[inline]
     fn answer_read(&mut self, request: &mut Request) -> bool {
-        let Location::Local(local_slice) = self.topology.owner(request.read.user) else {
+        let Request { read, texts, persist, head_only, conditions, now, bytes, version, .. } =
+            &mut *request;
+        let read = read.of(texts);
+        let Location::Local(local_slice) = self.topology.owner(read.user) else {
             unreachable!("a request goes to the owner of its user")
         };
         let Self { owners, date, answers, .. } = self;
-        let Request { read, persist, head_only, conditions, now, bytes, version, .. } =
-            &mut *request;
         let conditions = (!conditions.is_empty()).then_some(&**conditions);
-        let asked =
-            ReadRequest { read: *read, persist: *persist, head_only: *head_only, conditions };
+        let asked = ReadRequest { read, persist: *persist, head_only: *head_only, conditions };
         let (position, view) = owners[local_slice].view(read.user);
         *version = view.map_or(0, |view| view.user.version());
         let most = answers.peers.left().min(ROWS_AT_ONCE_BYTES);

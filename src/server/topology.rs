@@ -41,7 +41,7 @@ impl Topology {
 
     /// The owner of a user.
     #[inline]
-    pub const fn owner(&self, user: UserId) -> Location {
+    pub fn owner(&self, user: UserId<'_>) -> Location {
         if self.slices == 1 {
             return Location::Local(0);
         }
@@ -100,7 +100,9 @@ mod tests {
     fn every_user_has_one_owner_on_which_all_cores_agree() {
         for (cores, slices) in [(1, 1), (1, 7), (2, 2), (2, 3), (2, 7), (3, 8)] {
             let all: Vec<_> = (0..cores).map(|core| Topology::new(core, cores, slices)).collect();
-            for user in (0..1_000).map(UserId) {
+            let texts: Vec<_> = (0..1_000).map(|n| format!("users:{n}")).collect();
+            let texts = texts.iter().map(|text| UserId::Text(text.as_bytes()));
+            for user in (0..1_000).map(UserId::Number).chain(texts) {
                 let here: Vec<_> = all
                     .iter()
                     .filter_map(|topology| match topology.owner(user) {

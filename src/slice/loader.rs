@@ -21,11 +21,11 @@ pub(super) struct ExpectedOwner {
 
 impl ExpectedOwner {
     /// The reason why a user does not belong in this slice; `None` if they do.
-    pub(super) fn refuses(self, user: UserId) -> Option<String> {
+    pub(super) fn refuses(self, user: UserId<'_>) -> Option<String> {
         let Self { slice, slices } = self;
         let owner = user.slice(slices);
         (owner != slice).then(|| {
-            format!("user {} is in slice {slice} but belongs to slice {owner} of {slices}", user.0)
+            format!("user {user} is in slice {slice} but belongs to slice {owner} of {slices}")
         })
     }
 }
@@ -118,7 +118,7 @@ impl UsersLoader {
     pub(super) fn check_complete(&self, file: File) -> Result<(), Fault> {
         let Some(partial) = &self.partial else { return Ok(()) };
         let PartialUser { offset, user, loaded, pieces } = &**partial;
-        let what = format!("user {} has {loaded} of {pieces} pieces", user.id().0);
+        let what = format!("user {} has {loaded} of {pieces} pieces", user.id());
         Err(Fault::new(file, *offset, what))
     }
 }

@@ -431,7 +431,7 @@ mod tests {
         };
         let entry = EntryRef {
             id: EntryId(7),
-            user: UserId(1),
+            user: UserId::Number(1),
             at: Millis(1_000),
             late_accepted: false,
             action: Action::Post(movement),

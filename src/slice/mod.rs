@@ -131,7 +131,7 @@ impl Slice {
     /// assert_eq!(coin.map(|balance| balance.available()), Some(500));
     /// ```
     #[inline]
-    pub fn view(&self, id: UserId) -> (Lsn, Option<View<'_>>) {
+    pub fn view(&self, id: UserId<'_>) -> (Lsn, Option<View<'_>>) {
         match self.book.find(id) {
             None => (Lsn::default(), None),
             Some(slot) => (self.undurable_lsn(slot), Some(self.book.view(slot))),
@@ -175,7 +175,7 @@ impl Slice {
     #[inline]
     pub fn prefetch(
         &self,
-        id: UserId,
+        id: UserId<'_>,
         entry: Option<EntryId>,
         step: PrefetchStep,
         lookup: &Lookup,
@@ -331,7 +331,7 @@ mod tests {
         };
         EntryRef {
             id: EntryId(id),
-            user: UserId(user),
+            user: UserId::Number(user),
             at: Millis(1_000),
             late_accepted: false,
             action: Action::Post(movement),
@@ -351,7 +351,7 @@ mod tests {
             "a duplicate waits for the record of the original"
         );
         let version = |slice: &Slice, user| {
-            let (lsn, view) = slice.view(UserId(user));
+            let (lsn, view) = slice.view(UserId::Number(user));
             (lsn, view.map(|view| view.user.version()))
         };
         assert_eq!(version(&slice, 7), (Lsn(1), Some(1)));

@@ -22,7 +22,7 @@ use crate::ledger::image::Malformed;
 use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
 
 /// Bytes of the shortest image of a user. Bounds the number of users that a snapshot can claim.
-const MIN_IMAGE_BYTES: u64 = 30;
+const MIN_IMAGE_BYTES: u64 = 24;
 /// Bytes of the shortest kind. Bounds the number of kinds that a snapshot can claim.
 const MIN_KIND_BYTES: u64 = 2;
 /// Bytes of frames that one step processes, copies and checksums: about a millisecond. The last
@@ -579,7 +579,7 @@ impl Recovery {
                 Ok(Replayed::Booked) => self.report.replayed += 1,
                 Ok(Replayed::Known) => self.report.already_known += 1,
                 Err(error) => {
-                    let what = format!("user {}, version {version}: {error}", entry.user.0);
+                    let what = format!("user {}, version {version}: {error}", entry.user);
                     return Err(Fault::new(file, *offset, what));
                 }
             }
@@ -706,8 +706,13 @@ pub(super) mod tests {
         let (direction, amount) =
             (crate::ledger::amount::Direction::Credit, Amount::new(1).unwrap());
         let action = Action::Post(Movement { currency, kind, direction, amount });
-        let entry =
-            EntryRef { id: EntryId(id), user: UserId(user), at, late_accepted: false, action };
+        let entry = EntryRef {
+            id: EntryId(id),
+            user: UserId::Number(user),
+            at,
+            late_accepted: false,
+            action,
+        };
         slice.apply(at, &entry, &mut NoLog).1
     }
 
@@ -861,7 +866,7 @@ pub(super) mod tests {
         ] {
             let slice = snapshot.recover(&users, kinds, |_| {}).unwrap();
             let mut again = Vec::new();
-            let slot = slice.book().find(UserId(2)).unwrap();
+            let slot = slice.book().find(UserId::Number(2)).unwrap();
             slice.book().user(slot).store(&mut again);
             assert!(again.len() == head.len() + pieces.concat().len());
             assert_eq!(slice.book().names().iter().collect::<Vec<_>>(), ["a", "b", "c"]);

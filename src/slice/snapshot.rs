@@ -449,7 +449,7 @@ mod tests {
         assert!(written == [&first[..], &expected, last].concat(), "{meanwhile:?}");
         let (loaded, most) = disk.recovered();
         assert!(most as usize <= (256 << 10) + FULL_FRAME_BYTES + PIECE_BYTES, "{most} bytes");
-        let slot = loaded.book.find(UserId(LARGE)).unwrap();
+        let slot = loaded.book.find(UserId::Number(LARGE)).unwrap();
         assert!(canonical_form(loaded.book.user(slot)) == canonical, "{meanwhile:?}");
     }
 

@@ -484,7 +484,7 @@ mod tests {
             self.entries += 1;
             let entry = EntryRef {
                 id: EntryId(u128::from(self.entries)),
-                user: UserId(self.entries % 7),
+                user: UserId::Number(self.entries % 7),
                 at: Millis(self.now_ms),
                 late_accepted: false,
                 action: Action::Post(movement),

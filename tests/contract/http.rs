@@ -134,7 +134,7 @@ fn the_first_refusal_in_order_decides() {
         ("PATCH", "/nowhere?x", large, problem("not_found", "", CLOSE)),
         ("PUT", "/v1/users/x/stats?x", "", problem("method_not_allowed", "", READS)),
         ("GET", "/v1/entries?x", "", problem("method_not_allowed", "", POSTS)),
-        ("GET", "/v1/users/x/stats?x", large, problem("invalid_parameter", "user_id", CLOSE)),
+        ("GET", "/v1/users/*/stats?x", large, problem("invalid_parameter", "user_id", CLOSE)),
         ("GET", "/v1/users/1/stats?x", large, problem("invalid_parameter", "x", CLOSE)),
         ("POST", "/v1/entries?x", gzip, problem("invalid_parameter", "x", "")),
         ("POST", "/v1/entries", gzip, problem("unsupported_media_type", "content-type", NDJSON)),

@@ -16,7 +16,9 @@ const GROUPS: usize = 60;
 
 /// A user whose slice is on `core`, of `cores`.
 fn user_of(core: usize, cores: u32) -> u64 {
-    (1..).find(|user| UserId(*user).slice(cores) as usize == core).expect("every slice owns users")
+    (1..)
+        .find(|user| UserId::Number(*user).slice(cores) as usize == core)
+        .expect("every slice owns users")
 }
 
 fn feed(lines: &[String]) -> Vec<u8> {

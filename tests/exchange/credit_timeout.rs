@@ -13,7 +13,7 @@ const NOW_MS: u64 = 1_763_900_000_000;
 
 /// A user whose slice is on `core`, of three.
 fn user_of(core: u32) -> u64 {
-    (1..).find(|user| UserId(*user).slice(3) == core).expect("every slice owns users")
+    (1..).find(|user| UserId::Number(*user).slice(3) == core).expect("every slice owns users")
 }
 
 fn balance(core: u32) -> Vec<u8> {

@@ -137,7 +137,7 @@ fn head_lines_are_those_of_get() {
         "/v1/users/42/balance",
         "/v1/users/42/stats?window=lifetime",
         "/v1/users/7/balance",
-        "/v1/users/x/balance",
+        "/v1/users/*/balance",
         "/v1/users/42/balance?a=b",
     ] {
         for lines in ["", "if-match: \"v0\"\r\n", "if-none-match: \"v1\"\r\n"] {

@@ -88,7 +88,7 @@ const READS: &[(&str, &str, Wanted)] = &[
     (BALANCE, "range: bytes=0-1\r\nif-range: \"v2\"\r\n", YES),
     // A refusal of the request goes before them, and is not a user's.
     (
-        "/v1/users/x/balance",
+        "/v1/users/*/balance",
         "if-match: \"v1\"\r\n",
         problem(400, "invalid_parameter").field("user_id").with(PLAIN),
     ),

@@ -185,8 +185,12 @@ pub fn canonical<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     if well_formed { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
 }
 
-pub fn user_id(text: &[u8]) -> Option<u64> {
-    canonical(text)
+/// 1 to 64 of `A-Z a-z 0-9 - . _ ~ : @`, but not `.` or `..`.
+pub fn user_id(text: &[u8]) -> Option<String> {
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:@".contains(byte);
+    let is_id = (1..=64).contains(&text.len()) && text.iter().all(is_allowed);
+    let text = String::from_utf8(text.to_vec()).ok()?;
+    (is_id && text != "." && text != "..").then_some(text)
 }
 
 /// A UUID (8-4-4-4-12, any case), a decimal below 2^128, or any other text, which is hashed.

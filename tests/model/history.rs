@@ -116,7 +116,7 @@ pub struct History {
     now_ms: i64,
     /// The servers' clock, if it differs from `now_ms`.
     clock: Option<Clock>,
-    users: Vec<u64>,
+    users: Vec<String>,
     /// Whether valid lines for other users are replaced.
     is_separate: bool,
     bias: Bias,
@@ -160,9 +160,9 @@ impl History {
         let has_holds = self.random.below(2) == 0;
         for (index, user) in self.users.clone().into_iter().enumerate() {
             let lines = match index % 3 {
-                0 if has_holds && index == 0 => self.many_holds(user),
-                0 | 1 => self.many_groups(user),
-                _ => self.many_currencies(user),
+                0 if has_holds && index == 0 => self.many_holds(&user),
+                0 | 1 => self.many_groups(&user),
+                _ => self.many_currencies(&user),
             };
             for chunk in lines.chunks(if lines.len() < 1_000 { 200 } else { 8_000 }) {
                 let body = chunk.join("\n").into_bytes();
@@ -175,11 +175,11 @@ impl History {
     }
 
     /// Users that get entries.
-    pub fn users(&self) -> &[u64] {
+    pub fn users(&self) -> &[String] {
         &self.users
     }
 
-    fn many_holds(&mut self, user: u64) -> Vec<String> {
+    fn many_holds(&mut self, user: &str) -> Vec<String> {
         let count = MAX_HOLDS - self.random.below(4);
         (0..count)
             .map(|index| {
@@ -193,7 +193,7 @@ impl History {
             .collect()
     }
 
-    fn many_groups(&mut self, user: u64) -> Vec<String> {
+    fn many_groups(&mut self, user: &str) -> Vec<String> {
         let count = 256 - self.random.below(3);
         (0..count)
             .map(|index| {
@@ -209,7 +209,7 @@ impl History {
             .collect()
     }
 
-    fn many_currencies(&mut self, user: u64) -> Vec<String> {
+    fn many_currencies(&mut self, user: &str) -> Vec<String> {
         let count = 16 - self.random.below(2);
         (0..count)
             .map(|index| {
@@ -309,7 +309,8 @@ impl History {
 
     /// Bodies at the feed's limits of 10,000 lines and 8 MiB, and one line or byte above.
     fn oversized(&mut self) -> Vec<u8> {
-        let good = self.fresh(self.users[0], false).plain().into_bytes();
+        let user = self.users[0].clone();
+        let good = self.fresh(&user, false).plain().into_bytes();
         let good = self.beyond_doubt(good);
         match self.random.below(6) {
             0 => [&good[..], &b"\n{}".repeat(9_999)].concat(),
@@ -327,9 +328,9 @@ impl History {
         let user = self.random.pick(&self.users);
         if self.random.percent(self.bias.malformed) {
             let draft = match self.random.below(8) {
-                0 | 1 => self.settlement(user),
-                2 => self.fresh(user, true),
-                _ => self.fresh(user, false),
+                0 | 1 => self.settlement(&user),
+                2 => self.fresh(&user, true),
+                _ => self.fresh(&user, false),
             };
             return draft.malformed(&mut self.random);
         }
@@ -338,11 +339,11 @@ impl History {
         }
         let roll = self.random.below(100);
         let mut draft = if roll < self.bias.holds {
-            self.fresh(user, true)
+            self.fresh(&user, true)
         } else if roll < self.bias.holds + self.bias.settlements {
-            self.settlement(user)
+            self.settlement(&user)
         } else {
-            self.fresh(user, false)
+            self.fresh(&user, false)
         };
         if self.random.percent(6) {
             draft.add_metadata(&mut self.random);
@@ -381,10 +382,10 @@ impl History {
                 return draft.restyled(&mut self.random);
             }
             6 | 7 => draft.change_one_field(&mut self.random),
-            8 => draft.set_text("user_id", self.random.pick(&self.users).to_string()),
+            8 => draft.set_text("user_id", self.random.pick(&self.users)),
             _ => {
                 let user = self.random.pick(&self.users);
-                let at_ms = self.at_ms(user);
+                let at_ms = self.at_ms(&user);
                 draft.set_number("at_ms", at_ms);
             }
         }
@@ -393,7 +394,7 @@ impl History {
         line
     }
 
-    fn fresh(&mut self, user: u64, pending: bool) -> Draft {
+    fn fresh(&mut self, user: &str, pending: bool) -> Draft {
         let mut draft = Draft::default();
         draft.set_text("entry_id", self.new_id());
         draft.set_text("user_id", user.to_string());
@@ -411,7 +412,7 @@ impl History {
     }
 
     /// A line on a hold: mostly an open one.
-    fn settlement(&mut self, user: u64) -> Draft {
+    fn settlement(&mut self, user: &str) -> Draft {
         let open = match self.model.user(user) {
             Some(user) if user.open_holds().len() > 0 && !self.random.percent(8) => {
                 let at = self.random.below(user.open_holds().len());
@@ -540,7 +541,7 @@ impl History {
 
     /// A booking time within the contract's range: near now, or at an edge set by the user's latest
     /// entry.
-    fn at_ms(&mut self, user: u64) -> i64 {
+    fn at_ms(&mut self, user: &str) -> i64 {
         if let Some(at_ms) = self.ahead_of_the_clock() {
             return at_ms;
         }
@@ -588,13 +589,20 @@ impl Iterator for History {
     }
 }
 
-fn users(random: &mut Random, count: usize) -> Vec<u64> {
-    let mut users = vec![0, 1, u64::MAX];
+fn users(random: &mut Random, count: usize) -> Vec<String> {
+    let mut users = ["0", "1", "18446744073709551615", "users:1"].map(str::to_owned).to_vec();
     while users.len() < count {
-        users.push(match random.below(3) {
-            0 => random.next() % 100,
-            1 => random.next() % 1_000_000,
-            _ => random.next(),
+        let (number, wide) = (random.next(), random.wide());
+        users.push(match random.below(10) {
+            0 => (number % 100).to_string(),
+            1 => (number % 1_000_000).to_string(),
+            2 | 3 => number.to_string(),
+            4 => format!("users:{}", number % 1_000),
+            5 => format!("0{}", number % 100),
+            6 => format!("{}", u128::from(u64::MAX) + 1 + u128::from(number % 100)),
+            7 => format!("{:08x}-{number:04x}-{wide:x}", number >> 32).chars().take(36).collect(),
+            8 => format!("{number:~>64}"),
+            _ => format!("{}.{}_A-Z@Example:~", random.pick(&["", ".", "a"]), number % 100),
         });
     }
     random.shuffle(&mut users);

@@ -52,7 +52,7 @@ pub struct Group {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub id: u128,
-    pub user_id: u64,
+    pub user_id: String,
     /// May be left out on a line with `pending_id`.
     pub group: Option<Group>,
     /// May be left out when a hold is voided.

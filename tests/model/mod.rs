@@ -40,7 +40,7 @@ const MAX_FEED_BYTES: usize = 8 << 20;
 /// All users, by id.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
-    users: BTreeMap<u64, User>,
+    users: BTreeMap<String, User>,
 }
 
 /// The verdict on one line; `entry_id` as sent, `""` if it was invalid.
@@ -114,7 +114,7 @@ impl Model {
             Ok(entry) => entry,
             Err(problem) => return rejected(entry_id, problem.code, &problem.field),
         };
-        let user = self.users.entry(entry.user_id).or_default();
+        let user = self.users.entry(entry.user_id.clone()).or_default();
         match user.apply(signed(now_ms), late, &entry) {
             Ok(Applied::Accepted) => Verdict::Accepted,
             Ok(Applied::Duplicate) => Verdict::Duplicate { entry_id },
@@ -133,8 +133,8 @@ impl Model {
     }
 
     /// A user with at least one accepted entry.
-    fn user(&self, user_id: u64) -> Option<&User> {
-        self.users.get(&user_id).filter(|user| user.as_of_ms().is_some())
+    fn user(&self, user_id: &str) -> Option<&User> {
+        self.users.get(user_id).filter(|user| user.as_of_ms().is_some())
     }
 }
 

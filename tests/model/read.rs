@@ -14,7 +14,7 @@ pub const MAX_BATCH: usize = 1_000;
 
 /// A well-formed read.
 struct Question {
-    user_id: u64,
+    user_id: String,
     read: Read,
     currency: Option<String>,
 }
@@ -42,7 +42,7 @@ pub fn get(model: &Model, now_ms: i64, target: &str) -> Reply {
         Ok(question) => question,
         Err(problem) => return problem.reply(),
     };
-    let Some(user) = model.user(question.user_id) else {
+    let Some(user) = model.user(&question.user_id) else {
         return Problem::new(Code::UserNotFound, "").reply();
     };
     Reply {
@@ -61,7 +61,7 @@ pub fn batch(model: &Model, now_ms: i64, body: &[u8]) -> Reply {
     };
     let answers: Vec<String> = questions
         .iter()
-        .map(|question| match model.user(question.user_id) {
+        .map(|question| match model.user(&question.user_id) {
             Some(user) => answer(user, question, now_ms),
             None => {
                 let problem = Problem::new(Code::UserNotFound, "").body();
@@ -110,7 +110,7 @@ fn question(target: &str) -> Result<Question, Problem> {
     }
 }
 
-fn balance_question(user_id: u64, query: &str) -> Result<Question, Problem> {
+fn balance_question(user_id: String, query: &str) -> Result<Question, Problem> {
     let (mut at_ms, mut currency) = (None, None);
     parameters(query, &["at_ms", "currency"], |name, value| {
         match name {
@@ -122,7 +122,7 @@ fn balance_question(user_id: u64, query: &str) -> Result<Question, Problem> {
     Ok(Question { user_id, read: at_ms.map_or(Read::Balance, Read::BalanceAt), currency })
 }
 
-fn stats_question(user_id: u64, query: &str) -> Result<Question, Problem> {
+fn stats_question(user_id: String, query: &str) -> Result<Question, Problem> {
     let (mut window, mut at_ms, mut currency, mut kind) = (None, None, None, None);
     parameters(query, &["window", "at_ms", "currency", "kind"], |name, value| {
         match name {

@@ -244,7 +244,7 @@ pub fn each_entry(body: &[u8], mut with: impl FnMut(&EntryRef<'_>)) {
 
 /// Everything known of each user, by id.
 #[derive(PartialEq, Eq)]
-pub struct Figures(BTreeMap<u64, User>);
+pub struct Figures(BTreeMap<String, User>);
 
 #[derive(PartialEq, Eq)]
 struct User {
@@ -261,8 +261,8 @@ impl Figures {
         for slice in slices {
             for slot in 0..slice.book().users() as u32 {
                 let view = slice.book().view(slot);
-                let before = users.insert(view.user.id().0, User::of(&view));
-                assert!(before.is_none(), "user {} is there twice", view.user.id().0);
+                let before = users.insert(view.user.id().to_string(), User::of(&view));
+                assert!(before.is_none(), "user {} is there twice", view.user.id());
             }
         }
         Self(users)

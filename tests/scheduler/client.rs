@@ -4,6 +4,7 @@ use super::reference::Reference;
 use crate::model::history::{History, Step};
 use crate::seeds::first_difference;
 use crate::simulation::random::Random;
+use crate::users::{name, of_name};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A request and the expectation of its answer.
@@ -83,7 +84,8 @@ pub struct Client {
 
 impl Client {
     pub fn separate(seed: u64, users: Vec<u64>, now_ms: u64) -> Self {
-        let history = Box::new(History::separate(seed, users, now_ms));
+        let names = users.into_iter().map(name).collect();
+        let history = Box::new(History::separate(seed, names, now_ms));
         Self::new(Source::Separate {
             history,
             reference: Box::new(Reference::new()),
@@ -134,13 +136,15 @@ impl Client {
         match &mut self.source {
             Source::Separate { history, reference, steps } => {
                 reference.set_clock(now_ms);
-                let users = history.users().to_vec();
+                let users: Vec<u64> =
+                    history.users().iter().filter_map(|user| of_name(user)).collect();
                 let mut requests: Vec<_> =
                     steps.drain(..).map(|step| to_request(step, reference, random)).collect();
                 if random.in_thousand(200) {
                     // More reads than one connection may have in flight.
                     requests.extend((0..random.between(40, 200)).map(|_| {
-                        (get(&format!("/v1/users/{}/balance", random.pick(&users)), ""), true)
+                        let user = name(random.pick(&users));
+                        (get(&format!("/v1/users/{user}/balance"), ""), true)
                     }));
                 }
                 for (request, is_read) in requests {
@@ -428,8 +432,7 @@ fn to_read_request(
     reference: &Reference,
     random: &mut Random,
 ) -> Vec<u8> {
-    let user =
-        target.strip_prefix("/v1/users/").and_then(|rest| rest.split('/').next()?.parse().ok());
+    let user = target.strip_prefix("/v1/users/").and_then(|rest| of_name(rest.split('/').next()?));
     let version = user.map_or(0, |user| reference.version(user));
     let tag = match random.below(12) {
         0 => format!("If-None-Match: \"v{version}\"\r\n"),
@@ -472,7 +475,7 @@ fn post(path: &str, content_type: &str, close: &str, body: &[u8], random: &mut R
 
 /// A random request about shared users; returns it and whether it only reads.
 fn shared(users: &[u64], ids: u64, now_ms: u64, random: &mut Random) -> (Vec<u8>, bool) {
-    let user = random.pick(users);
+    let user = name(random.pick(users));
     match random.below(10) {
         0..4 => {
             let lines = random.between(1, 20);
@@ -484,7 +487,8 @@ fn shared(users: &[u64], ids: u64, now_ms: u64, random: &mut Random) -> (Vec<u8>
                 .map(|_| {
                     let what =
                         random.pick(&[r#""balance""#, r#""balance""#, r#""stats","window":"1d""#]);
-                    format!(r#"{{"user_id":"{}","read":{what}}}"#, random.pick(users))
+                    let user = name(random.pick(users));
+                    format!(r#"{{"user_id":"{user}","read":{what}}}"#)
                 })
                 .collect();
             let body = format!(r#"{{"requests":[{}]}}"#, items.join(","));
@@ -505,7 +509,8 @@ fn bulk(users: &[u64], now_ms: u64, random: &mut Random) -> (Vec<u8>, bool) {
 fn entries(lines: u64, users: &[u64], ids: u64, now_ms: u64, random: &mut Random) -> Vec<u8> {
     let mut body = String::new();
     for _ in 0..lines {
-        let (user, id, amount) = (random.pick(users), random.below(ids), random.between(1, 3));
+        let (user, id, amount) =
+            (name(random.pick(users)), random.below(ids), random.between(1, 3));
         let kind = random.below(if id % 3 == 0 { 60 } else { 2 });
         body += &format!(
             "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"currency\":\"COIN\",\
@@ -562,8 +567,7 @@ fn check_shared(
     }
     if status == "404" {
         let text = String::from_utf8_lossy(request);
-        let user =
-            text.split('/').nth(3).and_then(|user| user.parse::<u64>().ok()).unwrap_or_default();
+        let user = text.split('/').nth(3).and_then(of_name).unwrap_or_default();
         return if before.contains_key(&user) {
             wrong("the user was there before".to_owned())
         } else {
@@ -573,7 +577,7 @@ fn check_shared(
     for piece in answer.split("{\"user_id\":\"").skip(1) {
         let Some((user, rest)) = piece.split_once("\",\"version\":") else { continue };
         let version = rest.split(',').next().and_then(|version| version.parse::<u64>().ok());
-        let (Ok(user), Some(version)) = (user.parse::<u64>(), version) else {
+        let (Some(user), Some(version)) = (of_name(user), version) else {
             return wrong("no version".to_owned());
         };
         let least = before

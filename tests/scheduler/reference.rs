@@ -1,7 +1,7 @@
 //! Reference server: one core, one slice, no disk, and a client that sends each request whole.
 
 use crate::drive::driver::{Core, UNLIMITED, info};
-use purser::ledger::id::UserId;
+use crate::users;
 use purser::server::core::{Server, Setup};
 use purser::server::machine::{Machine, Slot};
 
@@ -40,6 +40,6 @@ impl Reference {
     /// Version of a user; 0 for an unknown one.
     pub fn version(&self, user: u64) -> u64 {
         let slice = self.core.machine.slices().next().expect("the core has one slice");
-        slice.view(UserId(user)).1.map_or(0, |view| view.user.version())
+        slice.view(users::id(user)).1.map_or(0, |view| view.user.version())
     }
 }

@@ -10,8 +10,8 @@ use crate::drive::driver::{UNLIMITED, info};
 use crate::simulation::counts::Counts;
 use crate::simulation::disk::{Crash, Disk, DiskError, Name};
 use crate::simulation::random::Random;
+use crate::users;
 use purser::journal::{File, Place, frame, manifest, record};
-use purser::ledger::id::UserId;
 use purser::ledger::secret::Secret;
 use purser::limits::Limits;
 use purser::server::core::{Server, Setup};
@@ -463,7 +463,7 @@ impl World {
 
     /// Version of a user at the core that owns it.
     fn version(&self, user: u64) -> u64 {
-        let slice = UserId(user).slice(self.topologies[0].slices());
+        let slice = users::id(user).slice(self.topologies[0].slices());
         let core = self
             .topologies
             .iter()
@@ -474,7 +474,7 @@ impl World {
             .slices()
             .nth(self.topologies[core].local_slice(slice))
             .expect("the slice is on this core");
-        slice.view(UserId(user)).1.map_or(0, |view| view.user.version())
+        slice.view(users::id(user)).1.map_or(0, |view| view.user.version())
     }
 
     // Time.
@@ -680,7 +680,7 @@ impl World {
         let Self { clients, known, logged, topologies, .. } = self;
         let slices = topologies[0].slices();
         let durable = |user| {
-            let durable = &logged[UserId(user).slice(slices) as usize].durable;
+            let durable = &logged[users::id(user).slice(slices) as usize].durable;
             durable.get(&user).copied().unwrap_or_default()
         };
         clients[client].receive(&bytes, known, durable)
@@ -722,7 +722,7 @@ impl World {
             let mut records = &bytes[frame::HEADER_BYTES..frame::HEADER_BYTES + length];
             let under_way = &mut self.logged[slice as usize].under_way;
             while let Some((entry, version)) = record::decode(&mut records) {
-                under_way.push((entry.user.0, version));
+                under_way.push((users::of(entry.user), version));
             }
         }
         self.disk.ask(slice as usize, self.disk_ms, task, &mut self.random);
@@ -741,9 +741,9 @@ impl World {
         self.disk.recovered(slice as usize, machine.durable_upto().0);
         let durable = &mut self.logged[slice as usize].durable;
         for &user in
-            self.all_users.iter().filter(|&&user| UserId(user).slice(topology.slices()) == slice)
+            self.all_users.iter().filter(|&&user| users::id(user).slice(topology.slices()) == slice)
         {
-            let version = machine.view(UserId(user)).1.map_or(0, |view| view.user.version());
+            let version = machine.view(users::id(user)).1.map_or(0, |view| view.user.version());
             let before = durable.insert(user, version).unwrap_or_default();
             if version < before {
                 return Err(format!(

@@ -1,6 +1,8 @@
 //! Expected answers by the contract, independent of the program: whole answers, and every problem
 //! with its status and text.
 
+use std::fmt::Display;
+
 /// Header line of the last answer on a connection.
 pub const CLOSE: &str = "connection: close\r\n";
 /// Header line of every 200, 304, 404 and 412 of a user's read.
@@ -311,12 +313,12 @@ pub fn problem_body(code: &str, field: &str) -> String {
 }
 
 /// A whole answer to a balance read, for a user with only `COIN` and no holds.
-pub fn balance(user: u64, version: u64, as_of_ms: u64, posted: i64) -> String {
+pub fn balance(user: impl Display, version: u64, as_of_ms: u64, posted: i64) -> String {
     read(&format!("etag: \"v{version}\"\r\n"), &balance_body(user, version, as_of_ms, posted))
 }
 
 /// The body of [`balance`].
-pub fn balance_body(user: u64, version: u64, as_of_ms: u64, posted: i64) -> String {
+pub fn balance_body(user: impl Display, version: u64, as_of_ms: u64, posted: i64) -> String {
     format!(
         "{{\"user_id\":\"{user}\",\"version\":{version},\"as_of_ms\":{as_of_ms},\
          \"balances\":[{{\"currency\":\"COIN\",\"posted\":{posted},\"pending_debits\":0,\

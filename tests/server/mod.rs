@@ -13,6 +13,7 @@ pub mod expected;
 
 use purser::journal::{Place, manifest, slice_directory};
 use std::cell::Cell;
+use std::fmt::Display;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -354,7 +355,7 @@ pub fn entries(lines: &[impl AsRef<str>]) -> Vec<u8> {
 }
 
 /// A posted credit of `COIN`.
-pub fn credit(entry: u64, user: u64, amount: i64, at_ms: u64) -> String {
+pub fn credit(entry: u64, user: impl Display, amount: i64, at_ms: u64) -> String {
     format!(
         "{{\"entry_id\":\"{entry}\",\"user_id\":\"{user}\",\"currency\":\"COIN\",\
          \"kind\":\"topup\",\"direction\":\"credit\",\"amount\":{amount},\"at_ms\":{at_ms}}}"

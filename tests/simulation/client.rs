@@ -3,6 +3,7 @@
 use super::forgery;
 use super::oracle::{Draft, Oracle};
 use super::random::Random;
+use crate::users;
 use purser::journal::Place;
 use purser::ledger::amount::{Amount, Currency, Direction};
 use purser::ledger::entry::{Action, EntryRef, Movement, Terms};
@@ -19,7 +20,8 @@ const CURRENCIES: [&[u8]; 4] = [b"COIN", b"EUR", b"DIAMOND", b"USD"];
 #[derive(Debug)]
 pub struct Clients {
     users: Vec<u64>,
-    /// A user whose entries all have the booking time that a forgery needs.
+    /// A user whose id is a number, and whose entries all have the booking time that a forgery
+    /// needs.
     forger: u64,
     /// Kinds to choose from, except for the first user's entries with [`Self::with_large`].
     kinds: Vec<&'static str>,
@@ -33,10 +35,12 @@ pub struct Clients {
 impl Clients {
     /// Clients with `users` users of slice `slice` of `slices`.
     pub fn new(users: u64, slice: u32, slices: u32) -> Self {
-        let mut own = (0..).filter(|&id| UserId(id).slice(slices) == slice);
+        let mut own = (0..).filter(|&user| users::id(user).slice(slices) == slice);
         Self {
             users: own.by_ref().take(users as usize).collect(),
-            forger: own.next().expect("every slice has users without end"),
+            forger: own
+                .find(|&user| matches!(users::id(user), UserId::Number(_)))
+                .expect("every slice has users without end"),
             kinds: KINDS.to_vec(),
             for_first: 0,
             next_id: 1,
@@ -49,7 +53,7 @@ impl Clients {
     pub fn forged(&mut self, place: Place, number: u64, random: &mut Random) -> Vec<Draft> {
         let first_id = self.next_id << 64;
         self.next_id += 1;
-        forgery::drafts(UserId(self.forger), first_id, place, number, random)
+        forgery::drafts(UserId::Number(self.forger), first_id, place, number, random)
     }
 
     /// Clients with very many entries of the first user, and with so many kinds.
@@ -160,6 +164,6 @@ impl Clients {
             _ => Action::Post(movement),
         };
         let late_accepted = random.in_thousand(300);
-        EntryRef { id, user: UserId(user), at, late_accepted, action }
+        EntryRef { id, user: users::id(user), at, late_accepted, action }
     }
 }

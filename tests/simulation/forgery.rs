@@ -51,7 +51,7 @@ fn frame(place: Place, salt: u64, number: u64, payload: &[u8]) -> Vec<u8> {
 /// Entries of a user without later ones, the last of which is a settlement: its entry id, booking
 /// time, hold and amount are the header of a frame without payload.
 pub fn drafts(
-    user: UserId,
+    user: UserId<'static>,
     first_id: u128,
     place: Place,
     number: u64,
@@ -97,7 +97,7 @@ pub fn plant(bytes: &mut [u8], place: Place, slices: u32, written: u64, random: 
     let guesses = [GUESS, NO_SALT, u64::from_le_bytes(former), random.next()];
     for _ in 0..random.below(5) {
         let first = random.next() >> 1;
-        let user = (first..).map(UserId).find(|user| user.slice(slices) == place.slice);
+        let user = (first..).map(UserId::Number).find(|user| user.slice(slices) == place.slice);
         let entry = EntryRef {
             id: EntryId(u128::from(first)),
             user: user.expect("every slice has users without end"),

@@ -4,12 +4,13 @@
 //! expected verdicts and answers come from the naive model, which is fed the same lines.
 
 use crate::model::{Model, Verdict as Judged};
+use crate::users;
 use purser::api::answer;
 use purser::api::problem::Code;
 use purser::api::read::{Read, What};
 use purser::ledger::amount::Amount;
 use purser::ledger::entry::{Action, EntryRef, Movement, Terms, Verdict};
-use purser::ledger::id::{EntryId, UserId};
+use purser::ledger::id::EntryId;
 use purser::ledger::time::{Millis, Window};
 use purser::ledger::user::RowSource;
 use purser::slice::Slice;
@@ -73,7 +74,7 @@ impl Oracle {
         verdict: Verdict,
         position: u64,
     ) -> Result<(), String> {
-        let history = self.users.entry(draft.user.0).or_default();
+        let history = self.users.entry(users::of(draft.user)).or_default();
         let judged = history.model.apply_line(now_ms, draft.late_accepted, &line(draft));
         let (got, expected) = (verdict_name(verdict), judged_name(&judged));
         if got != expected {
@@ -150,7 +151,7 @@ impl Oracle {
 
 /// The version of a user; 0 if there is none.
 pub fn version_of(slice: &Slice, user: u64) -> u64 {
-    slice.view(UserId(user)).1.map_or(0, |view| view.user.version())
+    slice.view(users::id(user)).1.map_or(0, |view| view.user.version())
 }
 
 /// Compares balances and statistics of the lifetime and of the last day, byte for byte.
@@ -164,13 +165,13 @@ fn compare(slice: &Slice, user: u64, model: &Model, now_ms: u64) -> Result<(), S
         (stats(Window::Last(day)), "stats?window=1d".to_owned()),
         (What::BalanceAt(Millis(yesterday)), format!("balance?at_ms={yesterday}")),
     ] {
-        let read = Read { user: UserId(user), currency: None, what };
+        let read = Read { user: users::id(user), currency: None, what };
         let mut got = Vec::new();
-        if let (_, Some(view)) = slice.view(UserId(user)) {
+        if let (_, Some(view)) = slice.view(users::id(user)) {
             let rows = &mut RowSource::Now { bytes_left: usize::MAX };
             answer::write(&mut got, view, &read, Millis(now_ms), rows);
         }
-        let reply = model.get(now_ms, &format!("/v1/users/{user}/{target}"));
+        let reply = model.get(now_ms, &format!("/v1/users/{}/{target}", users::name(user)));
         let expected = if reply.status == 200 { reply.body } else { String::new() };
         if got != expected.as_bytes() {
             return Err(format!(
@@ -201,7 +202,7 @@ fn judged_name(judged: &Judged) -> &'static str {
 /// An entry as a feed line.
 fn line(draft: &Draft) -> Vec<u8> {
     let EntryRef { id, user, at, action, .. } = draft;
-    let head = format!(r#"{{"entry_id":"{}","user_id":"{}","at_ms":{}"#, id.0, user.0, at.0);
+    let head = format!(r#"{{"entry_id":"{}","user_id":"{user}","at_ms":{}"#, id.0, at.0);
     let own = |terms: &Terms<'_>| {
         let currency = String::from_utf8_lossy(terms.currency.as_bytes()).into_owned();
         let (kind, direction) = (terms.kind, terms.direction.name());

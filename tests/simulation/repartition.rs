@@ -17,7 +17,7 @@ use purser::journal::{
 };
 use purser::ledger::amount::{Amount, Currency, Direction};
 use purser::ledger::entry::{Action, EntryRef, Movement};
-use purser::ledger::id::{EntryId, UserId};
+use purser::ledger::id::EntryId;
 use purser::ledger::secret::Secret;
 use purser::ledger::time::Millis;
 use purser::slice::disk::{Done, Task};
@@ -182,7 +182,7 @@ impl World {
         } else {
             Action::Post(movement)
         };
-        let user = UserId(self.random.below(users) * 7 + 1);
+        let user = crate::users::id(self.random.below(users) * 7 + 1);
         EntryRef {
             id: EntryId(self.entries),
             user,

@@ -12,6 +12,7 @@ use super::disk::{Crash, Disk, DiskError, Files, Name, unnamed_files};
 use super::oracle::{Draft, History, Oracle, version_of};
 use super::random::Random;
 use crate::offline::Figures;
+use crate::users;
 use purser::journal::frame::Kind;
 use purser::journal::{File, Place, frame, manifest, record};
 use purser::ledger::book::Replayed;
@@ -434,7 +435,7 @@ impl World {
     fn read(&mut self, slice: usize) -> Result<(), Stop> {
         let user = self.clients[slice].user(&mut self.random);
         let node = &self.nodes[slice];
-        let (position, view) = node.slice.view(purser::ledger::id::UserId(user));
+        let (position, view) = node.slice.view(users::id(user));
         let version = view.map_or(0, |view| view.user.version());
         let expected = self.oracles[slice].users.get(&user).map_or(0, |history| history.version());
         if version != expected {
@@ -525,7 +526,8 @@ impl World {
                 answer.acknowledges.push(draft);
             }
             let node = &self.nodes[slice];
-            answer.shows.push((draft.user.0, version_of(&node.slice, draft.user.0)));
+            let user = users::of(draft.user);
+            answer.shows.push((user, version_of(&node.slice, user)));
             answer.position = answer.position.max(position);
         }
         Ok(self.answer(slice, answer)?)
@@ -838,7 +840,7 @@ fn replay_again(
         for placed in damage::frames(&bytes, Place { file: segment, ..place }).into_iter().skip(1) {
             let mut rest = &bytes[placed.start + frame::HEADER_BYTES..placed.end];
             while let Some((entry, _)) = record::decode(&mut rest) {
-                let version = version_of(slice, entry.user.0) + 1;
+                let version = version_of(slice, users::of(entry.user)) + 1;
                 match slice.replay(&entry, version) {
                     Ok(Replayed::Booked | Replayed::Known) => {}
                     Err(error) => return Err(format!("recovery refuses: {error}")),

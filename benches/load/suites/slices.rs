@@ -42,7 +42,9 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let two = &loaded[1];
     let ports = two.server.info()?.ports;
     let own: Vec<Ids> = (0..2)
-        .map(|slice| Ids::write_some(&two.population, |user| UserId(user).slice(2) == slice))
+        .map(|slice| {
+            Ids::write_some(&two.population, |user| UserId::Number(user).slice(2) == slice)
+        })
         .collect::<Result<_>>()?;
     let script = Script::Balance;
     // A wrk on each core's CPU, for that core's port.

@@ -116,7 +116,7 @@ impl Judge {
         self.current.as_mut().expect("a user is current while entries are judged")
     }
 
-    fn begin_user(&mut self, id: UserId, at: Millis) {
+    fn begin_user(&mut self, id: UserId<'_>, at: Millis) {
         let mut ids = self.current.take().map(|before| before.ids).unwrap_or_default();
         if ids.capacity() > MAX_REUSED_IDS {
             ids = HashMap::new();

@@ -9,7 +9,8 @@
 
 use super::item::Key;
 use crate::engine::Failure;
-use std::cmp::Reverse;
+use crate::journal::record::text_id;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write};
@@ -53,12 +54,41 @@ struct Spill {
 pub struct Sorted {
     spill: Spill,
     runs: Vec<Run>,
-    heap: BinaryHeap<Reverse<(Key, usize)>>,
+    heap: BinaryHeap<Reverse<Next>>,
     /// The run of the item that was returned last.
     given: Option<usize>,
     passes: u32,
     runs_written: usize,
 }
+
+/// The next item of a run.
+#[derive(Debug)]
+struct Next {
+    key: Key,
+    /// Its user id, if that is a text.
+    text_id: Box<[u8]>,
+    run: usize,
+}
+
+impl Ord for Next {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.compare(other.key, || (&self.text_id, &other.text_id))
+    }
+}
+
+impl PartialOrd for Next {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Next {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Next {}
 
 /// A run that is being read.
 #[derive(Debug)]
@@ -103,12 +133,15 @@ impl Sorter {
         if self.keys.is_empty() {
             return Ok(());
         }
-        // No two keys are equal, so stability is not needed.
-        self.keys.sort_unstable();
-        let items = self.keys.drain(..).map(|(_, at)| {
+        let item = |at: usize| {
             let rest = &self.items[at..];
-            Ok(&rest[LENGTH_BYTES..LENGTH_BYTES + length(rest).expect("each item has its length")])
+            &rest[LENGTH_BYTES..LENGTH_BYTES + length(rest).expect("each item has its length")]
+        };
+        // No two items have the same place in the order, so stability is not needed.
+        self.keys.sort_unstable_by(|&(a, a_at), &(b, b_at)| {
+            a.compare(b, || (text_id(item(a_at)), text_id(item(b_at))))
         });
+        let items = self.keys.drain(..).map(|(_, at)| Ok(item(at)));
         self.spill.write_run(items)?;
         self.items.clear();
         Ok(())
@@ -239,7 +272,8 @@ impl Sorted {
     fn push_next(&mut self, run: usize) -> Result<(), Failure> {
         self.runs[run].fill(&self.spill)?;
         if let Some(item) = self.runs[run].item() {
-            self.heap.push(Reverse((Key::of(item), run)));
+            let (key, text_id) = (Key::of(item), text_id(item).into());
+            self.heap.push(Reverse(Next { key, text_id, run }));
         }
         Ok(())
     }
@@ -251,7 +285,7 @@ impl Sorted {
             self.runs[run].used += LENGTH_BYTES + passed;
             self.push_next(run)?;
         }
-        let Some(Reverse((_, run))) = self.heap.pop() else { return Ok(None) };
+        let Some(Reverse(Next { run, .. })) = self.heap.pop() else { return Ok(None) };
         self.given = Some(run);
         Ok(self.runs[run].item())
     }
@@ -311,8 +345,13 @@ mod tests {
         let mut sorter = Sorter::new(&directory, memory).unwrap();
         let mut all = Vec::new();
         for n in 0..count {
-            let draw = |m: u64| UserId(n ^ m << 40).hash();
-            let (user, at) = (UserId(draw(1) % 50), Millis(draw(2) % 20));
+            let draw = |m: u64| UserId::Number(n ^ m << 40).hash();
+            let text = format!("users:{}", draw(1) % 20);
+            let user = match draw(7) % 2 {
+                0 => UserId::Number(draw(1) % 50),
+                _ => UserId::Text(text.as_bytes()),
+            };
+            let at = Millis(draw(2) % 20);
             let entry = EntryRef {
                 id: EntryId(draw(3).into()),
                 user,
@@ -333,7 +372,7 @@ mod tests {
             sorter.push(&item).unwrap();
             all.push(item);
         }
-        all.sort_by_key(|item| Key::of(item));
+        all.sort_by(|a, b| Key::of(a).compare(Key::of(b), || (text_id(a), text_id(b))));
         assert_eq!(
             fs::read_dir(&directory).unwrap().count(),
             0,

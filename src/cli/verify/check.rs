@@ -140,16 +140,16 @@ fn check_user(
     user.store(image);
     let names = book.names();
     let (loaded, bytes) = User::load(image, names.len() as u32, names.secret())
-        .map_err(|error| format!("user {}: {error}", id.0))?;
+        .map_err(|error| format!("user {id}: {error}"))?;
     let is_whole = bytes == image.len();
     image.clear();
     user.write_canonical(image);
     loaded.write_canonical(again);
     if !is_whole || again != image {
-        return Err(format!("user {} does not read back as written", id.0));
+        return Err(format!("user {id} does not read back as written"));
     }
     if book.find(id) != Some(slot) {
-        return Err(format!("user {} is missing from the index", id.0));
+        return Err(format!("user {id} is missing from the index"));
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ fn canonical<T: std::str::FromStr + ToString>(text: &str) -> Option<T> {
 
 /// A decimal `u64`.
 pub fn user(text: &str) -> Option<UserId> {
-    canonical(text).map(UserId)
+    canonical(text).map(UserId::Number)
 }
 
 /// A UUID of any case, a decimal below 2^128, or the hash of any other text.

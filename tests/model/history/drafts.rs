@@ -554,8 +554,19 @@ impl Draft {
     fn wrong_value(&mut self, random: &mut Random) {
         let long = ["!".repeat(128), "!".repeat(129)];
         let ids: Vec<&str> = ODD_IDS.into_iter().chain(long.iter().map(String::as_str)).collect();
+        let texts = ["x".repeat(64), "x".repeat(65)];
         let users = [
+            &texts[0],
+            &texts[1],
             "",
+            ".",
+            "..",
+            "...",
+            "a/b",
+            "a b",
+            "a%41",
+            "*",
+            "A.-_~:@z",
             "042",
             "00",
             "-1",

@@ -12,14 +12,14 @@ impl History {
         }
         let user = self.asked_user();
         let stats = self.random.percent(70);
-        let mut query = if stats { self.stats_query(user) } else { self.balance_query(user) };
+        let mut query = if stats { self.stats_query(&user) } else { self.balance_query(&user) };
         if self.random.percent(12) {
             spoil(&mut query, &mut self.random);
         }
         let random = &mut self.random;
         let read = if stats { "stats" } else { "balance" };
         let query = query.join("&");
-        let user = percent_encoded(&user.to_string(), random);
+        let user = percent_encoded(&user, random);
         let path = format!("/v1/users/{user}/{}", percent_encoded(read, random));
         match query.is_empty() {
             true => format!("{path}{}", random.pick(&["", "", "?"])),
@@ -55,6 +55,12 @@ impl History {
             "/v1/users/-1/balance",
             "/v1/users/+1/stats",
             "/v1/users/x/balance",
+            "/v1/users/*/balance",
+            "/v1/users/%2E/balance",
+            "/v1/users/x%2Fy/balance",
+            "/v1/users/users%3a1/balance",
+            "/v1/users/0123456789012345678901234567890123456789012345678901234567890123/balance",
+            "/v1/users/01234567890123456789012345678901234567890123456789012345678901234/balance",
             "/v1/users/%31/balance",
             "/v1/users/18446744073709551616/balance",
             "/v1/users/18446744073709551615/balance",
@@ -72,10 +78,10 @@ impl History {
         self.random.pick(&paths).to_owned()
     }
 
-    fn asked_user(&mut self) -> u64 {
+    fn asked_user(&mut self) -> String {
         if self.random.percent(5) {
             let bits = self.random.below(64);
-            return self.random.next() >> bits;
+            return (self.random.next() >> bits).to_string();
         }
         self.random.pick(&self.users)
     }
@@ -94,7 +100,7 @@ impl History {
         }
     }
 
-    fn balance_query(&mut self, user: u64) -> Vec<String> {
+    fn balance_query(&mut self, user: &str) -> Vec<String> {
         let mut query = Vec::new();
         if self.random.percent(50) {
             query.push(format!("at_ms={}", self.asked_time(user, DAY)));
@@ -109,7 +115,7 @@ impl History {
         query
     }
 
-    fn stats_query(&mut self, user: u64) -> Vec<String> {
+    fn stats_query(&mut self, user: &str) -> Vec<String> {
         let (window, millis) = window(&mut self.random);
         let mut query = vec![format!("window={window}")];
         if self.random.percent(90) && (millis.is_some() || self.random.percent(10)) {
@@ -130,7 +136,7 @@ impl History {
     }
 
     /// A time that puts the end or the start of a range at or next to one of the user's edges.
-    fn asked_time(&mut self, user: u64, window: i64) -> i64 {
+    fn asked_time(&mut self, user: &str, window: i64) -> i64 {
         let latest = self.model.user(user).and_then(|user| user.as_of_ms());
         let latest = latest.unwrap_or(self.now_ms);
         let edges = Edges::of(latest);
@@ -210,7 +216,7 @@ impl History {
         if self.random.percent(40) {
             members.push("\"read\":\"balance\"".to_owned());
             if self.random.percent(50) {
-                members.push(format!("\"at_ms\":{}", self.asked_time(user, DAY)));
+                members.push(format!("\"at_ms\":{}", self.asked_time(&user, DAY)));
             }
         } else {
             members.push("\"read\":\"stats\"".to_owned());
@@ -219,7 +225,7 @@ impl History {
             if let Some(millis) = millis
                 && (self.random.percent(85) || self.clock.is_some())
             {
-                members.push(format!("\"at_ms\":{}", self.asked_time(user, millis)));
+                members.push(format!("\"at_ms\":{}", self.asked_time(&user, millis)));
             }
             if self.random.percent(25) {
                 members.push(format!("\"kind\":\"{}\"", self.asked_kind()));
@@ -472,6 +478,9 @@ fn spoiled_item(item: &str, random: &mut Random) -> String {
         _ => {
             let values = [
                 "\"user_id\":\"01\"",
+                "\"user_id\":\"a b\"",
+                "\"user_id\":\"..\"",
+                "\"user_id\":\"users\\u003a1\"",
                 "\"user_id\":1",
                 "\"currency\":\"eur\"",
                 "\"kind\":\"Gift\"",

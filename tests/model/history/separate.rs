@@ -6,7 +6,7 @@ use super::History;
 
 impl History {
     /// A history with entries of these users only.
-    pub fn separate(seed: u64, users: Vec<u64>, now_ms: u64) -> Self {
+    pub fn separate(seed: u64, users: Vec<String>, now_ms: u64) -> Self {
         let mut history = Self::new(seed);
         (history.users, history.is_separate) = (users, true);
         history.set_clock(now_ms);
