@@ -11,6 +11,7 @@
 
 use crate::server::client::{self, Client, feed, get};
 use crate::server::{Scratch, Server, becomes_true, entries, slice_manifest};
+use crate::users::name;
 use purser::journal::{File, manifest, slice_directory};
 use std::fmt::Write as _;
 use std::fs;
@@ -143,7 +144,7 @@ const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
 /// A user with a long history.
 const OLD: u64 = 5;
-const LAST: u64 = u64::MAX;
+const LAST: u64 = u64::MAX - 1;
 
 fn post(
     id: impl std::fmt::Display,
@@ -152,7 +153,7 @@ fn post(
     at: u64,
     state: &str,
 ) -> String {
-    let (currency, kind, direction, amount) = money;
+    let (user, (currency, kind, direction, amount)) = (name(user), money);
     format!(
         "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"currency\":\"{currency}\",\
          \"kind\":\"{kind}\",\"direction\":\"{direction}\",\"amount\":{amount},\"at_ms\":{at},\
@@ -161,6 +162,7 @@ fn post(
 }
 
 fn settle(id: u64, user: u64, hold: u64, amount: i64, at: u64) -> String {
+    let user = name(user);
     format!(
         "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"amount\":{amount},\"at_ms\":{at},\
          \"state\":\"posted\",\"pending_id\":\"{hold}\"}}"
@@ -168,6 +170,7 @@ fn settle(id: u64, user: u64, hold: u64, amount: i64, at: u64) -> String {
 }
 
 fn void(id: u64, user: u64, hold: u64, at: u64) -> String {
+    let user = name(user);
     format!(
         "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"at_ms\":{at},\"state\":\"voided\",\
          \"pending_id\":\"{hold}\"}}"
@@ -176,8 +179,9 @@ fn void(id: u64, user: u64, hold: u64, at: u64) -> String {
 
 /// A line on a hold with more members.
 fn on_hold(id: &str, hold: &str, at: u64, members: &str) -> String {
+    let user = name(3);
     format!(
-        "{{\"entry_id\":\"{id}\",\"user_id\":\"3\",\"at_ms\":{at},\"pending_id\":\"{hold}\",\
+        "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"at_ms\":{at},\"pending_id\":\"{hold}\",\
          {members}}}"
     )
 }
@@ -320,8 +324,9 @@ fn filling(n: u64) -> String {
 fn script() -> String {
     let mut reads = String::new();
     for user in [1, 2, 3, 4, OLD, 6, 7, 8, 100, 115, LAST] {
+        let id = name(user);
         let mut ask = |what: &str| {
-            writeln!(reads, "> GET /v1/users/{user}/{what}").expect("a string takes all");
+            writeln!(reads, "> GET /v1/users/{id}/{what}").expect("a string takes all");
         };
         ask("balance");
         ask("stats?window=lifetime");
@@ -333,7 +338,8 @@ fn script() -> String {
         windows.iter().for_each(|window| ask(&format!("stats?window={window}&at_ms={latest}")));
     }
     for filter in ["currency=EUR", "kind=refund", "currency=COIN&kind=topup"] {
-        writeln!(reads, "> GET /v1/users/{OLD}/stats?window=90d&at_ms={}&{filter}", T - 5 * DAY)
+        let id = name(OLD);
+        writeln!(reads, "> GET /v1/users/{id}/stats?window=90d&at_ms={}&{filter}", T - 5 * DAY)
             .expect("a string takes all");
     }
     let coin = |amount| ("COIN", "topup", "credit", amount);

@@ -52,7 +52,7 @@ impl Run {
             }
         }
         assert!(planter.is_none_or(|planter| planter.is_done), "nothing was planted");
-        history.users().iter().try_for_each(|user| self.sweep(&mut pair, &user.to_string()))?;
+        history.users().iter().try_for_each(|user| self.sweep(&mut pair, user))?;
         Ok(pair.compared)
     }
 

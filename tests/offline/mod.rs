@@ -270,10 +270,10 @@ impl Figures {
 
     /// Asserts that `other` has the same users with the same figures.
     pub fn assert_same(&self, other: &Self, context: &str) {
-        if let Some(id) = self.0.keys().find(|id| !other.0.contains_key(id)) {
+        if let Some(id) = self.0.keys().find(|&id| !other.0.contains_key(id)) {
             panic!("{context}: user {id} is missing");
         }
-        if let Some(id) = other.0.keys().find(|id| !self.0.contains_key(id)) {
+        if let Some(id) = other.0.keys().find(|&id| !self.0.contains_key(id)) {
             panic!("{context}: user {id} was never fed");
         }
         for (id, user) in &self.0 {

@@ -31,14 +31,14 @@ struct Item {
 
 impl Body {
     /// The reads, if the contract allows all of them.
-    pub fn reads(&self) -> Option<Vec<Read>> {
-        let reads: Option<Vec<Read>> = self.requests.iter().map(|item| item.0.read()).collect();
+    pub fn reads(&self) -> Option<Vec<Read<'_>>> {
+        let reads: Option<Vec<Read<'_>>> = self.requests.iter().map(|item| item.0.read()).collect();
         reads.filter(|reads| reads.len() <= BATCH_READS)
     }
 }
 
 impl Item {
-    fn read(&self) -> Option<Read> {
+    fn read(&self) -> Option<Read<'_>> {
         let user = forms::user(&self.user_id)?;
         let currency = self.currency.as_deref().map(forms::currency);
         let what = match self.read.as_str() {

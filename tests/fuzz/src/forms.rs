@@ -18,9 +18,12 @@ fn canonical<T: std::str::FromStr + ToString>(text: &str) -> Option<T> {
     text.parse::<T>().ok().filter(|value| value.to_string() == text)
 }
 
-/// A decimal `u64`.
-pub fn user(text: &str) -> Option<UserId> {
-    canonical(text).map(UserId::Number)
+/// A decimal `u64`, or 1 to 64 of `A-Z a-z 0-9 - . _ ~ : @` but not `.` or `..`.
+pub fn user(text: &str) -> Option<UserId<'_>> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~:@".contains(c);
+    let is_text = text.chars().all(is_plain) && (1..=64).contains(&text.len());
+    let text_id = is_text && text != "." && text != "..";
+    canonical(text).map(UserId::Number).or(text_id.then_some(UserId::Text(text.as_bytes())))
 }
 
 /// A UUID of any case, a decimal below 2^128, or the hash of any other text.

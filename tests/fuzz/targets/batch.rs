@@ -9,18 +9,19 @@
 use libfuzzer_sys::fuzz_target;
 use purser::api::batch;
 use purser::api::json::NotJson;
+use purser::api::read::Reads;
 use purser_fuzz::batch::Body;
 use purser_fuzz::grammar::{self, Grammar};
 use purser_fuzz::object::Object;
 
 fuzz_target!(|body: &[u8]| {
-    let mut reads = Vec::new();
+    let mut reads = Reads::default();
     let ours = batch::parse(body, &mut reads);
     let oracle = serde_json::from_slice::<Object<Body>>(body).ok().map(|object| object.0);
     let expected = oracle.as_ref().and_then(Body::reads);
     assert_eq!(
-        ours.is_ok().then_some(&reads),
-        expected.as_ref(),
+        ours.is_ok().then(|| reads.iter().collect()),
+        expected,
         "reader and oracle give the same batch"
     );
     let reason = ours.as_ref().err().and_then(grammar::reason);

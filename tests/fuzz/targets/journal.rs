@@ -126,7 +126,7 @@ fn recovery(bytes: &[u8]) {
 /// Reads everything that a slice can answer.
 fn look(slice: &Slice) {
     for slot in 0..slice.book().users() as u32 {
-        let id: UserId = slice.book().user(slot).id();
+        let id: UserId<'_> = slice.book().user(slot).id();
         let (_, view) = slice.view(id);
         let view = view.expect("every user is found");
         view.user.visit_balances(|balance| assert!(balance.available() <= balance.posted));
