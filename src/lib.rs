@@ -254,6 +254,7 @@
 //! src/server/feed.rs         applies a body of entries in steps
 //! src/server/heavy.rs        requests whose work is spread over turns
 //! src/server/answering.rs   reads of a connection: at once, in steps, or by another core
+//! src/server/gathering.rs    batches and info requests of a connection
 //! src/server/scatter.rs      scatter-gather over several cores
 //! src/server/exchange.rs     requests between cores, credits
 //! src/server/message.rs      messages between cores

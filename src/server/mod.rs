@@ -14,6 +14,7 @@
 //! - [`requests`]: parsing of requests; [`body`]: receiving a body; [`reads`]: parsed reads that
 //!   are not answered yet
 //! - [`feed`]: a body of entries, applied in bounded steps
+//! - `gathering`: batches and info requests of a connection
 //! - [`scatter`]: scatter-gather of one request over several cores; [`fragments`]: its per-core
 //!   sub-requests and replies
 //! - [`exchange`]: requests to and from other cores, within credits; [`message`]: the messages
@@ -43,6 +44,7 @@ pub mod core;
 pub mod exchange;
 pub mod feed;
 pub mod fragments;
+mod gathering;
 mod heavy;
 pub mod lifecycle;
 pub mod limits;
