@@ -11,6 +11,7 @@
 //! | suites (`suites`) | what they measure |
 //! |---|---|
 //! | `balance` `pipelined` `stats` `batch` | one read each, against the floor |
+//! | `past` | a balance at an earlier time, against one of now |
 //! | `open` | balance at a fixed `--rate`: CPU, latency from each due time |
 //! | `feed` | entries, 1,000 per request, no disk |
 //! | `memory` | memory of whole populations |
@@ -81,6 +82,7 @@ mod stream;
 mod suites;
 mod sys;
 mod tally;
+mod user_id;
 mod wrk;
 
 use std::process::ExitCode;

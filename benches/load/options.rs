@@ -80,6 +80,8 @@ pub enum Suite {
     Stats,
     /// POST batch of 100 balances
     Batch,
+    /// GET balance at an earlier time: CPU per request against GET balance
+    Past,
     /// GET balance at a fixed rate: CPU per request, latency from each due time
     Open,
     /// POST entries, 1,000 per request, without a disk

@@ -17,7 +17,7 @@ const AT_MOST_US: f64 = 1.0;
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let users = bench.options.users_or(&[MILLION])[0];
-    let population = Population { users, seed: bench.options.seed };
+    let population = Population::new(users, bench.options.seed);
     let server = Subject::purser(bench.cores.server).start(bench.cores.server)?;
     let mut tally = Tally::new(&population);
     let parts = feed(&server, &population, &mut tally, PARTS)?;

@@ -36,7 +36,7 @@ const AT_MOST: f64 = 1.02;
 pub fn run(bench: &mut Bench) -> Result<Report> {
     let (options, cores) = (&bench.options, bench.cores);
     let users = options.users_or(&[USERS])[0];
-    let population = Population { users, seed: options.seed };
+    let population = Population::new(users, options.seed);
     let divisor = if options.seconds < 1.0 { 100 } else { 1 };
     let reads = READS.map(|(name, script, requests)| (name, script, requests / divisor));
     let subject = Subject::purser(cores.server);

@@ -13,6 +13,7 @@ mod hop;
 mod instructions;
 mod memory;
 mod open;
+mod past;
 mod peers;
 mod reads;
 mod recovery;
@@ -50,7 +51,7 @@ impl Loaded {
     }
 
     fn of(subject: &Subject, users: u64, options: &Options, cores: Cores) -> Result<Self> {
-        let population = Population { users, seed: options.seed };
+        let population = Population::new(users, options.seed);
         let server = subject.start(cores.server)?;
         eprintln!("feeding {} entries of {users} users to {}", population.len(), server.name);
         let mut tally = Tally::new(&population);
@@ -83,6 +84,7 @@ impl Bench {
                 reads::run(self, suite)
             }
             Suite::Open => open::run(self),
+            Suite::Past => past::run(self),
             Suite::Feed => feed::run(self),
             Suite::Memory => memory::run(self),
             Suite::Users => users::run(self),
