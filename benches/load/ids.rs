@@ -1,6 +1,6 @@
 //! The file of user ids that the wrk scripts map: every user of a population, or a subset, once, in
-//! shuffled order, all of one width and without separators. It is in the temporary directory, and removed
-//! when the value is dropped.
+//! shuffled order, all of one width and without separators. It is in the temporary directory, and
+//! removed when the value is dropped.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

@@ -16,6 +16,7 @@
 //! | `feed` | entries, 1,000 per request, no disk |
 //! | `memory` | memory of whole populations |
 //! | `users` `connections` | how a read's cost grows with either |
+//! | `text-ids` | UUIDs as user ids, against numbers: balance, entry, memory, instructions |
 //! | `durable` | entries with a disk: CPU and latency, bare write and Redis beside |
 //! | `recovery` | time of a start from a snapshot and a tail of log |
 //! | `snapshot` | cost and latency of reads while a snapshot is written |

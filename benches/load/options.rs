@@ -90,6 +90,8 @@ pub enum Suite {
     Memory,
     /// GET balance from few to many users
     Users,
+    /// UUIDs as user ids against numbers: GET balance, POST entries, memory, instructions
+    TextIds,
     /// GET balance from few to many connections
     Connections,
     /// POST entries onto a disk: CPU per entry, latency by batch size and connections, compared

@@ -23,8 +23,8 @@ pub fn stats_query() -> String {
     format!("window=7d&at_ms={END_MS}")
 }
 
-/// The instants of past balances: spread evenly over the days of the history, in shuffled order. All
-/// have 13 digits.
+/// The instants of past balances: spread evenly over the days of the history, in shuffled order.
+/// All have 13 digits.
 pub fn instants() -> impl Iterator<Item = u64> + Clone {
     (0..INSTANTS).map(instant_of)
 }

@@ -1,5 +1,5 @@
-//! The text of user ids, in two forms: the user's number, or a UUID made from it. Within a form, all
-//! ids have the same width (the wrk scripts rely on it).
+//! The text of user ids, in two forms: the user's number, or a UUID made from it. Within a form,
+//! all ids have the same width (the wrk scripts rely on it).
 
 use std::fmt;
 

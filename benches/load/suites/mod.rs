@@ -20,12 +20,13 @@ mod recovery;
 mod slices;
 mod slow_peers;
 mod snapshot;
+mod text_ids;
 mod users;
 
 use crate::check;
 use crate::compare;
 use crate::error::Result;
-use crate::feed::feed;
+use crate::feed::{Part, feed};
 use crate::ids::Ids;
 use crate::options::{Cores, Options, Suite};
 use crate::population::Population;
@@ -52,12 +53,22 @@ impl Loaded {
 
     fn of(subject: &Subject, users: u64, options: &Options, cores: Cores) -> Result<Self> {
         let population = Population::new(users, options.seed);
-        let server = subject.start(cores.server)?;
+        Ok(Self::fed(subject, population, 1, cores)?.0)
+    }
+
+    /// Also returns the cost of the feed, in this many parts.
+    fn fed(
+        subject: &Subject,
+        population: Population,
+        parts: u64,
+        cores: Cores,
+    ) -> Result<(Self, Vec<Part>)> {
+        let (server, users) = (subject.start(cores.server)?, population.users);
         eprintln!("feeding {} entries of {users} users to {}", population.len(), server.name);
         let mut tally = Tally::new(&population);
-        feed(&server, &population, &mut tally, 1)?;
+        let parts = feed(&server, &population, &mut tally, parts)?;
         let ids = Ids::write(&population)?;
-        Ok(Self { server, population, tally, ids })
+        Ok((Self { server, population, tally, ids }, parts))
     }
 
     fn check(&self, turn: usize) -> Result<()> {
@@ -88,6 +99,7 @@ impl Bench {
             Suite::Feed => feed::run(self),
             Suite::Memory => memory::run(self),
             Suite::Users => users::run(self),
+            Suite::TextIds => text_ids::run(self),
             Suite::Connections => connections::run(self),
             Suite::Durable => durable::run(self),
             Suite::Recovery => recovery::run(self),
