@@ -25,7 +25,7 @@ mod users;
 
 use crate::check;
 use crate::compare;
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::feed::{Part, feed};
 use crate::ids::Ids;
 use crate::options::{Cores, Options, Suite};
@@ -53,22 +53,17 @@ impl Loaded {
 
     fn of(subject: &Subject, users: u64, options: &Options, cores: Cores) -> Result<Self> {
         let population = Population::new(users, options.seed);
-        Ok(Self::fed(subject, population, 1, cores)?.0)
+        Ok(Self::fed(subject, population, cores)?.0)
     }
 
-    /// Also returns the cost of the feed, in this many parts.
-    fn fed(
-        subject: &Subject,
-        population: Population,
-        parts: u64,
-        cores: Cores,
-    ) -> Result<(Self, Vec<Part>)> {
+    /// Also returns the cost of the feed.
+    fn fed(subject: &Subject, population: Population, cores: Cores) -> Result<(Self, Part)> {
         let (server, users) = (subject.start(cores.server)?, population.users);
         eprintln!("feeding {} entries of {users} users to {}", population.len(), server.name);
         let mut tally = Tally::new(&population);
-        let parts = feed(&server, &population, &mut tally, parts)?;
+        let whole = feed(&server, &population, &mut tally, 1)?.pop().context("nothing was fed")?;
         let ids = Ids::write(&population)?;
-        Ok((Self { server, population, tally, ids }, parts))
+        Ok((Self { server, population, tally, ids }, whole))
     }
 
     fn check(&self, turn: usize) -> Result<()> {

@@ -7,14 +7,14 @@ use crate::check;
 use crate::error::{Error, Result};
 use crate::options::Suite;
 use crate::report::{self, Figure, Report};
-use crate::rounds::{Series, Variant, measure};
+use crate::rounds::{Plan, Series, Variant, measure};
 use crate::wrk::{Load, Script};
 
 const AT_MOST: f64 = 1.6;
 
 pub fn run(bench: &mut Bench) -> Result<Report> {
     let connections = bench.options.connections_or(&[CONNECTIONS])[0];
-    let plan = bench.options.plan(bench.cores);
+    let plan = Plan { shuffled: true, ..bench.options.plan(bench.cores) };
     let loaded = bench.loaded()?;
     loaded.check(0)?;
     let answer_bytes = check::past(&loaded.server, &loaded.tally, 0)?;

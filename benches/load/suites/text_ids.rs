@@ -1,13 +1,14 @@
 //! `text-ids`: UUIDs as user ids against numbers. Two servers hold the same population, one under
-//! each form of its ids, and run at the same time; balances and entries are measured in turn.
+//! each form of its ids, and run at the same time; all that is measured alternates between them.
 //!
-//! Memory is that of the whole population, before any other load. Where valgrind is installed, the
-//! instructions of a balance and of an entry are counted too (`instructions`).
+//! First, each round feeds the whole population to a new server, for the cost of an entry while
+//! users are new, and for the memory. The servers of the last round then answer balances and are
+//! fed entries of users that they know. Where valgrind is installed, the instructions of a balance
+//! and of an entry are counted too (`instructions`).
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, instructions, short};
 use crate::closed::{Dialect, Feeder};
 use crate::error::Result;
-use crate::feed::Part;
 use crate::host;
 use crate::lines::LINES_PER_BODY;
 use crate::options::Suite;
@@ -24,42 +25,32 @@ const ENTRY_AT_MOST: f64 = 1.15;
 const MORE_BYTES_AT_MOST: f64 = 48.0;
 /// Below this many users the rest of the program outweighs the ids.
 const ENOUGH_USERS: u64 = MILLION;
-/// Parts of the first feed, compared one by one.
-const PARTS: u64 = 10;
 
-/// A server with the population under one form of its ids.
-struct Side {
-    loaded: Loaded,
-    first_feed: Vec<Part>,
+/// Result of a feed of the whole population to an empty server.
+struct Whole {
+    cpu_us_per_entry: f64,
     bytes_per_user: f64,
 }
 
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
-    let (options, plan) = (&bench.options, bench.options.plan(bench.cores));
+    let options = &bench.options;
+    let plan = Plan { shuffled: true, ..options.plan(bench.cores) };
     let (users, connections) =
         (options.users_or(&[MILLION])[0], options.connections_or(&[CONNECTIONS])[0]);
     let population = Population::new(users, options.seed);
-    let mut sides: Vec<Side> = FORMS
-        .iter()
-        .map(|&(_, form)| Side::new(bench, Population { form, ..population }))
-        .collect::<Result<_>>()?;
-    let series = balances(&sides, connections, &plan)?;
-    sides.iter().try_for_each(|side| side.loaded.check(1))?;
-    let entries = entries(&mut sides, &plan)?;
-    sides.iter().try_for_each(|side| side.loaded.check(2))?;
+    let (mut loaded, wholes) = whole_feeds(bench, population, &plan)?;
+    let series = balances(&loaded, connections, &plan)?;
+    loaded.iter().try_for_each(|loaded| loaded.check(1))?;
+    let entries = entries(&mut loaded, &plan)?;
+    loaded.iter().try_for_each(|loaded| loaded.check(2))?;
+    loaded.into_iter().try_for_each(|loaded| loaded.server.stop())?;
 
-    let [numbers, uuids] = &sides[..] else { unreachable!("a side for each form") };
     let mut figures =
         vec![against("CPU per balance", series[1].against(&series[0]), Some(BALANCE_AT_MOST))];
-    figures.extend(entry_figures(&entries));
-    figures.push(against(
-        "CPU per entry, first feed (its parts)",
-        first_feeds(uuids, numbers),
-        None,
-    ));
-    figures.extend(memory_figures(numbers, uuids, users));
-    sides.into_iter().try_for_each(|side| side.loaded.server.stop())?;
+    figures.extend(entry_figures("whole feed", &each(&wholes, |whole| whole.cpu_us_per_entry)));
+    figures.extend(entry_figures("known users", &entries));
+    figures.extend(memory_figures(&each(&wholes, |whole| whole.bytes_per_user), users));
     let (more, notes) = instruction_figures(bench)?;
     figures.extend(more);
     Ok(Report {
@@ -74,22 +65,39 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     })
 }
 
-impl Side {
-    fn new(bench: &Bench, population: Population) -> Result<Self> {
-        let subject = Subject::purser(bench.cores.server);
-        let (loaded, first_feed) = Loaded::fed(&subject, population, PARTS, bench.cores)?;
+/// Feeds whole populations in turn. Returns the servers of the last round, and the kept rounds of
+/// each form.
+fn whole_feeds(
+    bench: &Bench,
+    population: Population,
+    plan: &Plan,
+) -> Result<(Vec<Loaded>, Vec<Vec<Whole>>)> {
+    let subject = Subject::purser(bench.cores.server);
+    let mut last = FORMS.map(|_| None);
+    let wholes = in_turn(FORMS.len(), plan, |side, _| {
+        drop(last[side].take());
+        let population = Population { form: FORMS[side].1, ..population };
+        let (loaded, whole) = Loaded::fed(&subject, population, bench.cores)?;
         loaded.check(0)?;
         let memory = loaded.server.memory()?;
-        let bytes_per_user = memory.rss.max(memory.pss) as f64 / population.users as f64;
-        Ok(Self { loaded, first_feed, bytes_per_user })
-    }
+        last[side] = Some(loaded);
+        Ok(Whole {
+            cpu_us_per_entry: whole.cpu_us_per_entry(),
+            bytes_per_user: memory.rss.max(memory.pss) as f64 / population.users as f64,
+        })
+    })?;
+    Ok((last.into_iter().flatten().collect(), wholes))
 }
 
-fn balances(sides: &[Side], connections: usize, plan: &Plan) -> Result<Vec<Series>> {
+fn each(wholes: &[Vec<Whole>], of: fn(&Whole) -> f64) -> Vec<Vec<f64>> {
+    wholes.iter().map(|rounds| rounds.iter().map(of).collect()).collect()
+}
+
+fn balances(loaded: &[Loaded], connections: usize, plan: &Plan) -> Result<Vec<Series>> {
     let variants: Vec<Variant<'_>> = FORMS
         .iter()
-        .zip(sides)
-        .map(|((name, _), Side { loaded, .. })| Variant {
+        .zip(loaded)
+        .map(|((name, _), loaded)| Variant {
             name: format!("balance, {name}"),
             server: &loaded.server,
             loads: vec![Load {
@@ -104,13 +112,12 @@ fn balances(sides: &[Side], connections: usize, plan: &Plan) -> Result<Vec<Serie
     measure(&variants, plan)
 }
 
-/// CPU per entry of each side in each round, in microseconds; the entries go on where the history
+/// CPU per entry of each form in each round, in microseconds; the entries go on where the history
 /// ended.
-fn entries(sides: &mut [Side], plan: &Plan) -> Result<Vec<Vec<f64>>> {
-    let mut feeders: Vec<Feeder<'_>> = sides
+fn entries(loaded: &mut [Loaded], plan: &Plan) -> Result<Vec<Vec<f64>>> {
+    let mut feeders: Vec<Feeder<'_>> = loaded
         .iter()
-        .map(|side| {
-            let Loaded { server, population, tally, .. } = &side.loaded;
+        .map(|Loaded { server, population, tally, .. }| {
             Feeder::new(server, Dialect::Http, *population, tally.clone(), population.more())
         })
         .collect();
@@ -119,7 +126,7 @@ fn entries(sides: &mut [Side], plan: &Plan) -> Result<Vec<Vec<f64>>> {
         Ok(fed.cpu.as_secs_f64() * 1e6 / fed.entries as f64)
     })?;
     let tallies: Vec<_> = feeders.into_iter().map(|feeder| feeder.tally).collect();
-    sides.iter_mut().zip(tallies).for_each(|(side, tally)| side.loaded.tally = tally);
+    loaded.iter_mut().zip(tallies).for_each(|(loaded, tally)| loaded.tally = tally);
     Ok(costs)
 }
 
@@ -129,44 +136,39 @@ fn against(what: &str, value: Spread, at_most: Option<f64>) -> Figure {
     Figure { what, value, decimals: 3, unit: "x", at_most }
 }
 
-fn entry_figures(costs: &[Vec<f64>]) -> Vec<Figure> {
-    let alone = |((name, _), costs): (&(&str, IdForm), &Vec<f64>)| Figure {
-        what: format!("CPU per entry, 1,000 per request, {name}"),
-        value: Spread::of(costs.iter().copied()),
-        decimals: 3,
-        unit: " us",
+/// The values of each form, without a target.
+fn alone<'a>(
+    what: &'a str,
+    rounds: &'a [Vec<f64>],
+    decimals: usize,
+    unit: &'static str,
+) -> impl Iterator<Item = Figure> + 'a {
+    FORMS.iter().zip(rounds).map(move |((name, _), rounds)| Figure {
+        what: format!("{what}, {name}"),
+        value: Spread::of(rounds.iter().copied()),
+        decimals,
+        unit,
         at_most: None,
-    };
+    })
+}
+
+fn entry_figures(feed: &str, costs: &[Vec<f64>]) -> Vec<Figure> {
+    let what = format!("CPU per entry, {feed}");
     let ratios = costs[1].iter().zip(&costs[0]).map(|(uuids, numbers)| uuids / numbers);
-    let ratio =
-        against("CPU per entry, 1,000 per request", Spread::of(ratios), Some(ENTRY_AT_MOST));
-    FORMS.iter().zip(costs).map(alone).chain([ratio]).collect()
+    let ratio = against(&what, Spread::of(ratios), Some(ENTRY_AT_MOST));
+    alone(&what, costs, 3, " us").chain([ratio]).collect()
 }
 
-/// Ratio of CPU per entry in each part of the feed to an empty server, which meets new users.
-fn first_feeds(uuids: &Side, numbers: &Side) -> Spread {
-    let pairs = uuids.first_feed.iter().zip(&numbers.first_feed);
-    Spread::of(pairs.map(|(uuids, numbers)| uuids.cpu_us_per_entry() / numbers.cpu_us_per_entry()))
-}
-
-fn memory_figures(numbers: &Side, uuids: &Side, users: u64) -> [Figure; 3] {
-    let figure = |what: &str, bytes, at_most| Figure {
-        what: what.to_owned(),
-        value: Spread::one(bytes),
+fn memory_figures(bytes: &[Vec<f64>], users: u64) -> Vec<Figure> {
+    let more = bytes[1].iter().zip(&bytes[0]).map(|(uuids, numbers)| uuids - numbers);
+    let more = Figure {
+        what: "more bytes per user, UUIDs against numbers".to_owned(),
+        value: Spread::of(more),
         decimals: 1,
         unit: " B",
-        at_most,
+        at_most: (users >= ENOUGH_USERS).then_some(MORE_BYTES_AT_MOST),
     };
-    let most = (users >= ENOUGH_USERS).then_some(MORE_BYTES_AT_MOST);
-    [
-        figure("resident bytes per user, numbers", numbers.bytes_per_user, None),
-        figure("resident bytes per user, UUIDs", uuids.bytes_per_user, None),
-        figure(
-            "more bytes per user, UUIDs against numbers",
-            uuids.bytes_per_user - numbers.bytes_per_user,
-            most,
-        ),
-    ]
+    alone("resident bytes per user", bytes, 1, " B").chain([more]).collect()
 }
 
 /// Ratios of instructions, with the counts as a note.
