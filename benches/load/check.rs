@@ -4,11 +4,14 @@
 
 use crate::error::{Error, Result};
 use crate::http::{Answer, Client};
+use crate::population::DAY_MS;
 use crate::server::Running;
-use crate::tally::{Tally, stats_query};
+use crate::tally::{Tally, instant_of, instants, stats_query};
 use crate::wrk::{BATCH, Script};
 
 const USERS: usize = 200;
+/// Instants at which a sampled user's past balance is compared: together nearly all instants.
+const INSTANTS_PER_USER: usize = 5;
 const USERS_OF_MEAN: usize = 1_000;
 
 /// Compares the answers for 200 sampled users; a different `turn` checks different users.
@@ -16,19 +19,43 @@ pub fn check(server: &Running, tally: &Tally, turn: usize) -> Result<()> {
     let mut client = Client::connect(server.address)?;
     for user in tally.sample(turn, USERS) {
         let answer = client.get(&balance(tally, user))?;
-        let etag = format!("\"v{}\"", tally.version(user));
-        if answer.header("etag") != Some(&etag) {
-            return Err(Error::new(format!(
-                "ETag is {:?}, expected {etag}",
-                answer.header("etag")
-            )));
-        }
+        same_tag(&answer, tally, user)?;
         same(&answer, &tally.balance(user))?;
         same(&client.get(&stats(tally, user))?, &tally.stats(user))?;
     }
     let users: Vec<u64> = tally.sample(turn, BATCH).collect();
     let bodies: Vec<String> = users.iter().map(|&user| tally.balance(user)).collect();
     same(&batch(&mut client, tally, &users)?, &format!(r#"{{"responses":[{}]}}"#, bodies.join(",")))
+}
+
+/// Compares past balances of 200 sampled users, at instants of the load and at midnight, and
+/// returns the mean size of the answers at instants of the load.
+pub fn past(server: &Running, tally: &Tally, turn: usize) -> Result<f64> {
+    let mut client = Client::connect(server.address)?;
+    let (mut all, mut bytes) = (instants().cycle(), 0);
+    let mut ask = |user, at_ms| -> Result<usize> {
+        let answer = client.get(&past_balance(tally, user, at_ms))?;
+        same_tag(&answer, tally, user)?;
+        same(&answer, &tally.past(user, at_ms))?;
+        Ok(answer.bytes.len())
+    };
+    for user in tally.sample(turn, USERS) {
+        let mut last_ms = 0;
+        for at_ms in all.by_ref().take(INSTANTS_PER_USER) {
+            bytes += ask(user, at_ms)?;
+            last_ms = at_ms;
+        }
+        ask(user, last_ms - last_ms % DAY_MS)?;
+    }
+    Ok(bytes as f64 / (USERS * INSTANTS_PER_USER) as f64)
+}
+
+fn same_tag(answer: &Answer, tally: &Tally, user: u64) -> Result<()> {
+    let (found, expected) = (answer.header("etag"), format!("\"v{}\"", tally.version(user)));
+    if found == Some(&expected) {
+        return Ok(());
+    }
+    Err(Error::new(format!("ETag is {found:?}, expected {expected}")))
 }
 
 fn same(answer: &Answer, expected: &str) -> Result<()> {
@@ -67,11 +94,16 @@ pub fn ask(client: &mut Client, tally: &Tally, script: Script, users: &[u64]) ->
         Script::Balance | Script::Pipelined => client.get(&balance(tally, users[0])),
         Script::Stats => client.get(&stats(tally, users[0])),
         Script::Batch => batch(client, tally, users),
+        Script::Past => client.get(&past_balance(tally, users[0], instant_of(users[0]))),
     }
 }
 
 fn balance(tally: &Tally, user: u64) -> String {
     format!("/v1/users/{}/balance", tally.user_id(user))
+}
+
+fn past_balance(tally: &Tally, user: u64, at_ms: u64) -> String {
+    format!("/v1/users/{}/balance?at_ms={at_ms}", tally.user_id(user))
 }
 
 fn stats(tally: &Tally, user: u64) -> String {

@@ -24,6 +24,12 @@ pub struct Part {
     pub wall: Duration,
 }
 
+impl Part {
+    pub fn cpu_us_per_entry(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.entries as f64
+    }
+}
+
 struct Body {
     bytes: Vec<u8>,
     lines: u64,

@@ -1,6 +1,6 @@
 //! The file of user ids that the wrk scripts map: every user of a population, or a subset, once, in
-//! shuffled order, 19 digits each without separators. It is in the temporary directory, and removed
-//! when the value is dropped.
+//! shuffled order, all of one width and without separators. It is in the temporary directory, and
+//! removed when the value is dropped.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -11,11 +11,11 @@ use crate::error::{Context, Result};
 use crate::population::Population;
 use crate::random::{Shuffle, mix};
 
-const WIDTH: usize = 19;
-
 pub struct Ids {
     path: PathBuf,
     pub count: u64,
+    /// Bytes of each id.
+    pub width: usize,
 }
 
 impl Ids {
@@ -23,13 +23,13 @@ impl Ids {
         Self::write_some(population, |_| true)
     }
 
-    /// Writes only the users whose ids are `wanted`.
+    /// Writes only the users whose numbers are `wanted`.
     pub fn write_some(population: &Population, wanted: impl Fn(u64) -> bool) -> Result<Self> {
         static FILES: AtomicU32 = AtomicU32::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed); // only has to differ
         let path =
             std::env::temp_dir().join(format!("purser-load-{}-{number}.ids", std::process::id()));
-        let mut ids = Self { path, count: 0 };
+        let mut ids = Self { path, count: 0, width: population.form.width() };
         ids.fill(population, wanted).context("writing the file of user ids")?;
         Ok(ids)
     }
@@ -41,15 +41,14 @@ impl Ids {
     ) -> std::io::Result<()> {
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&self.path)?);
         let order = Shuffle::new(population.users, mix(population.seed ^ 0x1d5));
-        let mut digits = itoa::Buffer::new();
         for k in 0..population.users {
-            let user = population.user_id(order.at(k));
-            if !wanted(user) {
+            let user = order.at(k);
+            if !wanted(population.user_number(user)) {
                 continue;
             }
             self.count += 1;
-            let id = digits.format(user);
-            assert_eq!(id.len(), WIDTH, "the scripts need ids of one width");
+            let id = population.user_id(user);
+            assert_eq!(id.as_bytes().len(), self.width, "the scripts need ids of one width");
             file.write_all(id.as_bytes())?;
         }
         file.flush()

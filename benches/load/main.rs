@@ -11,10 +11,12 @@
 //! | suites (`suites`) | what they measure |
 //! |---|---|
 //! | `balance` `pipelined` `stats` `batch` | one read each, against the floor |
+//! | `past` | a balance at an earlier time, against one of now |
 //! | `open` | balance at a fixed `--rate`: CPU, latency from each due time |
 //! | `feed` | entries, 1,000 per request, no disk |
 //! | `memory` | memory of whole populations |
 //! | `users` `connections` | how a read's cost grows with either |
+//! | `text-ids` | UUIDs as user ids, against numbers: balance, entry, memory, instructions |
 //! | `durable` | entries with a disk: CPU and latency, bare write and Redis beside |
 //! | `recovery` | time of a start from a snapshot and a tail of log |
 //! | `snapshot` | cost and latency of reads while a snapshot is written |
@@ -81,6 +83,7 @@ mod stream;
 mod suites;
 mod sys;
 mod tally;
+mod user_id;
 mod wrk;
 
 use std::process::ExitCode;

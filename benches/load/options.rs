@@ -80,6 +80,8 @@ pub enum Suite {
     Stats,
     /// POST batch of 100 balances
     Batch,
+    /// GET balance at an earlier time: CPU per request against GET balance
+    Past,
     /// GET balance at a fixed rate: CPU per request, latency from each due time
     Open,
     /// POST entries, 1,000 per request, without a disk
@@ -88,6 +90,8 @@ pub enum Suite {
     Memory,
     /// GET balance from few to many users
     Users,
+    /// UUIDs as user ids against numbers: GET balance, POST entries, memory, instructions
+    TextIds,
     /// GET balance from few to many connections
     Connections,
     /// POST entries onto a disk: CPU per entry, latency by batch size and connections, compared

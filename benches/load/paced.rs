@@ -98,7 +98,7 @@ pub fn read(
         let now = Instant::now();
         while sent < count && due(sent) <= now {
             let Some(number) = sockets.free.pop_front() else { break };
-            let user = population.user_id(users.index(population, &mut random));
+            let user = population.user_number(users.index(population, &mut random));
             sockets.connections[number].ask(&mut request, user, due(sent))?;
             late.add(due(sent).elapsed());
             sent += 1;

@@ -1,16 +1,17 @@
 //! Seeded populations: users and the entries of their last 30 days, generated in time order.
 //!
-//! A population is a function of (users, seed). A user is an index in 0..users; `user_id` scatters
-//! it over 19-digit numbers, so ids are neither dense nor sorted, and all have the same width (the
-//! wrk scripts rely on it). There are ten entries per user on average, all posted. Of every ten
-//! entries, four visit all users in a shuffled order, reshuffled each round; the other six follow
-//! Zipf's law. A user's first four entries are one of each group, so that every user ends with two
-//! currencies and four groups. This needs one byte of memory per user, the number of such entries
-//! so far.
+//! A population is a function of (users, seed) and of the form of its ids. A user is an index in
+//! 0..users; `user_number` scatters it over 19-digit numbers, so ids are neither dense nor sorted,
+//! and `user_id` writes the number in the population's form (`user_id`). There are ten entries per
+//! user on average, all posted. Of every ten entries, four visit all users in a shuffled order,
+//! reshuffled each round; the other six follow Zipf's law. A user's first four entries are one of
+//! each group, so that every user ends with two currencies and four groups. This needs one byte of
+//! memory per user, the number of such entries so far.
 //!
 //! Times are Unix milliseconds, amounts minor units.
 
 use crate::random::{Random, Shuffle, Zipf, mix};
+use crate::user_id::{IdForm, IdText};
 
 pub const ENTRIES_PER_USER: u64 = 10;
 const ROUND_ROBIN: u64 = 4; // of every ten entries
@@ -22,7 +23,7 @@ pub const DAY_MS: u64 = 24 * HOUR_MS;
 /// End of the history: 2025-11-01T12:26:40Z, not on a bucket boundary. Fixed, so that equal seeds
 /// give equal bytes; in the past, so that no entry is `entry_in_future`.
 pub const END_MS: u64 = 1_762_000_000_000;
-const SPAN_MS: u64 = 30 * DAY_MS;
+pub const SPAN_MS: u64 = 30 * DAY_MS;
 
 const MORE_PER_MS: u64 = 10;
 const LARGEST_AMOUNT: u64 = 100_000;
@@ -47,6 +48,7 @@ pub const GROUPS: [Group; 4] = [
 pub struct Population {
     pub users: u64,
     pub seed: u64,
+    pub form: IdForm,
 }
 
 /// One ledger entry; `user` is an index, `group` one of `GROUPS`.
@@ -59,7 +61,16 @@ pub struct Entry {
 }
 
 impl Population {
-    pub fn user_id(&self, index: u64) -> u64 {
+    /// A population with numbers as ids.
+    pub fn new(users: u64, seed: u64) -> Self {
+        Self { users, seed, form: IdForm::Number }
+    }
+
+    pub fn user_id(&self, index: u64) -> IdText {
+        self.form.text(self.user_number(index))
+    }
+
+    pub fn user_number(&self, index: u64) -> u64 {
         // Bijective within 62 bits: xor, multiplication by an odd number, xor of the high half into
         // the low half.
         const MASK: u64 = (1 << 62) - 1;

@@ -5,17 +5,34 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use crate::population::{DAY_MS, END_MS, Entry, GROUPS, Group, HOUR_MS, MINUTE_MS, Population};
+use crate::population::{
+    DAY_MS, END_MS, Entry, GROUPS, Group, HOUR_MS, MINUTE_MS, Population, SPAN_MS,
+};
 use crate::random::{Shuffle, mix};
+use crate::user_id::IdText;
 
 const SAMPLED_USERS: u64 = 1_000;
 const BUCKET_MS: u64 = 15 * MINUTE_MS;
 const WINDOW_MS: u64 = 7 * DAY_MS;
+/// Number of instants of past balances. A prime, so that no stride through the users repeats them.
+const INSTANTS: u64 = 997;
 
 /// Query of the stats suite. It sets `at_ms`, because the history ends in the past and a window
 /// that ends now would be empty.
 pub fn stats_query() -> String {
     format!("window=7d&at_ms={END_MS}")
+}
+
+/// The instants of past balances: spread evenly over the days of the history, in shuffled order.
+/// All have 13 digits.
+pub fn instants() -> impl Iterator<Item = u64> + Clone {
+    (0..INSTANTS).map(instant_of)
+}
+
+/// One of the instants, by a number of any size.
+pub fn instant_of(number: u64) -> u64 {
+    let order = Shuffle::new(INSTANTS, INSTANTS);
+    END_MS - SPAN_MS + (order.at(number % INSTANTS) + 1) * SPAN_MS / INSTANTS
 }
 
 #[derive(Clone)]
@@ -71,7 +88,7 @@ impl Tally {
         self.population.users
     }
 
-    pub fn user_id(&self, user: u64) -> u64 {
+    pub fn user_id(&self, user: u64) -> IdText {
         self.population.user_id(user)
     }
 
@@ -105,6 +122,26 @@ impl Tally {
             let _ = write!(body, r#"{comma}{{"currency":"{currency}","posted":{posted},"#);
             let _ =
                 write!(body, r#""pending_debits":0,"pending_credits":0,"available":{posted}}}"#);
+            comma = ",";
+        }
+        body + "]}"
+    }
+
+    /// Expected body of `GET /v1/users/{id}/balance?at_ms=…`.
+    pub fn past(&self, user: u64, at_ms: u64) -> String {
+        let (id, version, as_of) = (self.user_id(user), self.version(user), self.latest_ms(user));
+        let at = Grid::of(as_of).raise(at_ms.next_multiple_of(BUCKET_MS));
+        let mut body = format!(
+            r#"{{"user_id":"{id}","version":{version},"as_of_ms":{as_of},"at_ms":{at},"balances":["#
+        );
+        let mut comma = "";
+        for currency in ["COIN", "DIAMOND"] {
+            let all = self.postings(user).iter().filter(|p| GROUPS[p.group].currency == currency);
+            if all.clone().next().is_none() {
+                continue;
+            }
+            let posted: i64 = all.filter(|p| p.at_ms < at).map(Posting::signed).sum();
+            let _ = write!(body, r#"{comma}{{"currency":"{currency}","posted":{posted}}}"#);
             comma = ",";
         }
         body + "]}"
@@ -147,16 +184,43 @@ impl Posting {
 /// Range stated by a statistics answer for a user whose latest entry is at `n`: API.md, "The answer
 /// is exact for".
 fn stated_range(n: u64, at_ms: u64, window: u64) -> (u64, u64) {
-    let floor = |t: u64, grain: u64| t - t % grain;
-    let fine = floor(n.saturating_sub(26 * HOUR_MS), HOUR_MS);
-    let hours = floor(n.saturating_sub(8 * DAY_MS), DAY_MS);
-    let days = floor(n.saturating_sub(400 * DAY_MS), DAY_MS);
-    let grain = |t: u64| match t {
-        _ if t >= fine => BUCKET_MS,
-        _ if t >= hours => HOUR_MS,
-        _ => DAY_MS,
-    };
+    let grid = Grid::of(n);
     let to = floor(at_ms, BUCKET_MS) + BUCKET_MS;
     let from = to.saturating_sub(window);
-    (floor(from, grain(from)).max(days), to.next_multiple_of(grain(to)).max(days))
+    (floor(from, grid.grain(from)).max(grid.days), grid.raise(to))
+}
+
+fn floor(t: u64, grain: u64) -> u64 {
+    t - t % grain
+}
+
+/// The instants at which the answers for a user are exact, by where each grain begins.
+struct Grid {
+    fine: u64,
+    hours: u64,
+    days: u64,
+}
+
+impl Grid {
+    /// The grid of a user whose latest entry is at `n`.
+    fn of(n: u64) -> Self {
+        Self {
+            fine: floor(n.saturating_sub(26 * HOUR_MS), HOUR_MS),
+            hours: floor(n.saturating_sub(8 * DAY_MS), DAY_MS),
+            days: floor(n.saturating_sub(400 * DAY_MS), DAY_MS),
+        }
+    }
+
+    fn grain(&self, t: u64) -> u64 {
+        match t {
+            _ if t >= self.fine => BUCKET_MS,
+            _ if t >= self.hours => HOUR_MS,
+            _ => DAY_MS,
+        }
+    }
+
+    /// The first instant of the grid, not before `to`, a multiple of 15 minutes.
+    fn raise(&self, to: u64) -> u64 {
+        to.next_multiple_of(self.grain(to)).max(self.days)
+    }
 }

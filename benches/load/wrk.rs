@@ -24,7 +24,7 @@ use crate::ids::Ids;
 use crate::random::Random;
 use crate::server::Running;
 use crate::sys;
-use crate::tally::stats_query;
+use crate::tally::{instants, stats_query};
 
 /// Balances in one batch request.
 pub const BATCH: usize = 100;
@@ -42,6 +42,8 @@ pub enum Script {
     Pipelined,
     Stats,
     Batch,
+    /// Balances at earlier times.
+    Past,
 }
 
 impl Script {
@@ -51,6 +53,7 @@ impl Script {
             Self::Pipelined => "pipelined.lua",
             Self::Stats => "stats.lua",
             Self::Batch => "batch.lua",
+            Self::Past => "past.lua",
         }
     }
 
@@ -60,6 +63,7 @@ impl Script {
             Self::Pipelined => DEPTH.to_string(),
             Self::Stats => stats_query(),
             Self::Batch => BATCH.to_string(),
+            Self::Past => instants().map(|at_ms| at_ms.to_string()).collect(),
         }
     }
 
@@ -217,6 +221,7 @@ fn command(
         .arg(load.ids.path())
         .args([count, first, stride].map(|number| number.to_string()))
         .arg(counter)
+        .arg(load.ids.width.to_string())
         .arg(load.script.argument())
         .stdout(Stdio::piped());
     command

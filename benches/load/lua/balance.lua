@@ -2,6 +2,6 @@
 local common = require "common"
 
 function init(args)
-  request = common.fill("GET /v1/users/" .. common.SLOT
+  request = common.fill("GET /v1/users/" .. common.slot(args)
     .. "/balance HTTP/1.1\r\nHost: purser\r\n\r\n", args)
 end

@@ -49,7 +49,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let (options, core) = (&bench.options, bench.cores.server);
     let users = options.users_or(&[MILLION])[0];
-    let population = Population { users, seed: options.seed };
+    let population = Population::new(users, options.seed);
     let (data, other) =
         (DataDir::new(options.dir.as_deref())?, DataDir::new(options.dir.as_deref())?);
     let server = Subject::durable(core, &data, None).start(core)?;

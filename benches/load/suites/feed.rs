@@ -17,16 +17,15 @@ const AT_MOST_US: f64 = 1.0;
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let users = bench.options.users_or(&[MILLION])[0];
-    let population = Population { users, seed: bench.options.seed };
+    let population = Population::new(users, bench.options.seed);
     let server = Subject::purser(bench.cores.server).start(bench.cores.server)?;
     let mut tally = Tally::new(&population);
     let parts = feed(&server, &population, &mut tally, PARTS)?;
     check::check(&server, &tally, 0)?;
     server.stop()?;
 
-    let cpu_us = |part: &Part| part.cpu.as_secs_f64() * 1e6 / part.entries as f64;
     let total: f64 = parts.iter().map(|part| part.cpu.as_secs_f64() * 1e6).sum();
-    let tenths = Spread::of(parts.iter().map(cpu_us));
+    let tenths = Spread::of(parts.iter().map(Part::cpu_us_per_entry));
     let whole = Spread { median: total / population.len() as f64, ..tenths };
     let generated = generator_speed(&population)? / 1e6;
     let mut report = Report {
@@ -36,7 +35,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             short(users),
             population.len()
         ),
-        rows: rows(&parts, cpu_us),
+        rows: rows(&parts),
         figures: vec![Figure {
             what: "CPU per entry: whole feed (min and max of its parts)".to_owned(),
             value: whole,
@@ -50,7 +49,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     Ok(report)
 }
 
-fn rows(parts: &[Part], cpu_us: impl Fn(&Part) -> f64) -> Vec<Vec<String>> {
+fn rows(parts: &[Part]) -> Vec<Vec<String>> {
     let mut rows =
         vec![["part", "entries", "entries/s", "server CPU us/entry"].map(String::from).to_vec()];
     for (index, part) in parts.iter().enumerate() {
@@ -58,7 +57,7 @@ fn rows(parts: &[Part], cpu_us: impl Fn(&Part) -> f64) -> Vec<Vec<String>> {
             (index + 1).to_string(),
             part.entries.to_string(),
             format!("{:.0}", part.entries as f64 / part.wall.as_secs_f64()),
-            format!("{:.3}", cpu_us(part)),
+            format!("{:.3}", part.cpu_us_per_entry()),
         ]);
     }
     rows

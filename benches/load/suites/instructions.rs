@@ -12,7 +12,7 @@ use crate::data::DataDir;
 use crate::error::{Context, Error, Result};
 use crate::feed;
 use crate::http::Client;
-use crate::options::{Cores, Suite};
+use crate::options::Suite;
 use crate::population::Population;
 use crate::report::{Figure, Report};
 use crate::rounds::Spread;
@@ -22,28 +22,29 @@ use crate::wrk::{BATCH, Script};
 use std::path::Path;
 use std::process::Command;
 
-/// Each kind of read and its number of requests; a hundredth of it under `cargo test`.
-const READS: [(&str, Script, usize); 3] = [
-    ("balance", Script::Balance, 8_000),
+/// A kind of read and its number of requests; a hundredth of it under `cargo test`.
+pub type Read = (&'static str, Script, usize);
+
+pub const BALANCE: Read = ("balance", Script::Balance, 8_000);
+const READS: [Read; 3] = [
+    BALANCE,
     ("stats of 7 days", Script::Stats, 8_000),
     ("batch of 100 balances", Script::Batch, 400),
 ];
 /// Enough users to feed in seconds under an emulator.
-const USERS: u64 = 10_000;
+pub const USERS: u64 = 10_000;
 /// Greatest ratio of instructions, after against before.
 const AT_MOST: f64 = 1.02;
 
 pub fn run(bench: &mut Bench) -> Result<Report> {
-    let (options, cores) = (&bench.options, bench.cores);
+    let options = &bench.options;
     let users = options.users_or(&[USERS])[0];
-    let population = Population { users, seed: options.seed };
-    let divisor = if options.seconds < 1.0 { 100 } else { 1 };
-    let reads = READS.map(|(name, script, requests)| (name, script, requests / divisor));
-    let subject = Subject::purser(cores.server);
-    let after = count(subject, &population, reads, cores)?;
+    let population = Population::new(users, options.seed);
+    let subject = || Subject::purser(bench.cores.server);
+    let after = count(bench, subject(), &population, &READS)?;
     let before = options
-        .older(Subject::purser(cores.server))
-        .map(|older| count(older, &population, reads, cores))
+        .older(subject())
+        .map(|older| count(bench, older, &population, &READS))
         .transpose()?;
 
     let mut rows = vec![["", "instructions", "before"].map(String::from).to_vec()];
@@ -70,15 +71,16 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
 }
 
 /// Instructions per entry and per request of each kind of read, with their names.
-fn count(
+pub fn count(
+    bench: &Bench,
     subject: Subject,
     population: &Population,
-    reads: [(&'static str, Script, usize); 3],
-    cores: Cores,
+    reads: &[Read],
 ) -> Result<Vec<(&'static str, f64)>> {
+    let divisor = if bench.options.seconds < 1.0 { 100 } else { 1 };
     let directory = DataDir::new(None)?;
     let counters = directory.path().join("counters");
-    let server = subject.under_callgrind(&counters)?.start(cores.server)?;
+    let server = subject.under_callgrind(&counters)?.start(bench.cores.server)?;
     let mut dumps = 0;
     let mut dump = || {
         dumps += 1;
@@ -90,7 +92,8 @@ fn count(
     let mut counts = vec![("entry, 1,000 a request", dump()? / population.len() as f64)];
     check::check(&server, &tally, 0)?;
     let mut client = Client::connect(server.address)?;
-    for (name, script, requests) in reads {
+    for &(name, script, requests) in reads {
+        let requests = requests / divisor;
         let users = if script == Script::Batch { requests * BATCH } else { requests };
         let users: Vec<u64> = tally.sample(1, users).collect();
         dump()?;

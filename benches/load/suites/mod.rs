@@ -13,18 +13,20 @@ mod hop;
 mod instructions;
 mod memory;
 mod open;
+mod past;
 mod peers;
 mod reads;
 mod recovery;
 mod slices;
 mod slow_peers;
 mod snapshot;
+mod text_ids;
 mod users;
 
 use crate::check;
 use crate::compare;
-use crate::error::Result;
-use crate::feed::feed;
+use crate::error::{Context, Result};
+use crate::feed::{Part, feed};
 use crate::ids::Ids;
 use crate::options::{Cores, Options, Suite};
 use crate::population::Population;
@@ -50,13 +52,18 @@ impl Loaded {
     }
 
     fn of(subject: &Subject, users: u64, options: &Options, cores: Cores) -> Result<Self> {
-        let population = Population { users, seed: options.seed };
-        let server = subject.start(cores.server)?;
+        let population = Population::new(users, options.seed);
+        Ok(Self::fed(subject, population, cores)?.0)
+    }
+
+    /// Also returns the cost of the feed.
+    fn fed(subject: &Subject, population: Population, cores: Cores) -> Result<(Self, Part)> {
+        let (server, users) = (subject.start(cores.server)?, population.users);
         eprintln!("feeding {} entries of {users} users to {}", population.len(), server.name);
         let mut tally = Tally::new(&population);
-        feed(&server, &population, &mut tally, 1)?;
+        let whole = feed(&server, &population, &mut tally, 1)?.pop().context("nothing was fed")?;
         let ids = Ids::write(&population)?;
-        Ok(Self { server, population, tally, ids })
+        Ok((Self { server, population, tally, ids }, whole))
     }
 
     fn check(&self, turn: usize) -> Result<()> {
@@ -83,9 +90,11 @@ impl Bench {
                 reads::run(self, suite)
             }
             Suite::Open => open::run(self),
+            Suite::Past => past::run(self),
             Suite::Feed => feed::run(self),
             Suite::Memory => memory::run(self),
             Suite::Users => users::run(self),
+            Suite::TextIds => text_ids::run(self),
             Suite::Connections => connections::run(self),
             Suite::Durable => durable::run(self),
             Suite::Recovery => recovery::run(self),

@@ -48,7 +48,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let users = bench.options.users_or(&[ASKED_USERS])[0].max(LEAST_USERS);
     let (population, tail) =
-        (Population { users, seed: bench.options.seed }, users.div_ceil(USERS_PER_ENTRY));
+        (Population::new(users, bench.options.seed), users.div_ceil(USERS_PER_ENTRY));
     let data = DataDir::new(bench.options.dir.as_deref())?;
     let (cores, mut tally) = (bench.cores, Tally::new(&population));
     eprintln!("feeding {} entries of {users} users", population.len());

@@ -52,7 +52,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let (options, cores) = (bench.options.clone(), bench.cores);
     let users = options.users_or(&[10 * MILLION])[0];
-    let population = Population { users, seed: options.seed };
+    let population = Population::new(users, options.seed);
     let (log, mut tally) = (DataDir::new(options.dir.as_deref())?, Tally::new(&population));
     eprintln!("feeding {} entries of {users} users", population.len());
     let still = Subject::durable(cores.server, &log, Some(NO_SNAPSHOT)).start(cores.server)?;
