@@ -413,7 +413,13 @@ impl Connection {
         self.finish(persist);
     }
 
-    pub(super) fn deny(&mut self, denied: &Denied, persist: Persist, head_only: bool, shared: &mut Shared) {
+    pub(super) fn deny(
+        &mut self,
+        denied: &Denied,
+        persist: Persist,
+        head_only: bool,
+        shared: &mut Shared,
+    ) {
         reply::problem(denied, persist, head_only, &shared.date, &mut self.answers.bytes);
         shared.count(Route::None, denied.problem.code.status());
         self.finish(persist);
