@@ -52,7 +52,8 @@ func appendBalances(b []byte, user ledger.UserID, bal *ledger.Balances, currency
 
 // appendPastBalances appends the body of an answer about past balances; an empty
 // currency selects all.
-func appendPastBalances(b []byte, user ledger.UserID, bal *ledger.PastBalances, currency string) []byte {
+func appendPastBalances(b []byte, user ledger.UserID, bal *ledger.PastBalances,
+	currency string) []byte {
 	b = append(b, `{"user_id":"`...)
 	b = appendUser(b, user)
 	b = append(b, `","version":`...)

@@ -199,8 +199,8 @@ func TestEntryFailures(t *testing.T) {
 }
 
 func TestEntryValues(t *testing.T) {
-	post := ledger.Entry{ID: ledger.ID{Lo: 7}, User: ledger.UserID{Number: 42}, HasTerms: true, Currency: "COIN",
-		Kind: "gift_sent", Direction: ledger.Debit, HasAmount: true, Amount: 500,
+	post := ledger.Entry{ID: ledger.ID{Lo: 7}, User: ledger.UserID{Number: 42}, HasTerms: true,
+		Currency: "COIN", Kind: "gift_sent", Direction: ledger.Debit, HasAmount: true, Amount: 500,
 		AtMs: 1763900000000, Action: ledger.Post}
 	hold, large, last := post, post, post
 	text, zero, long := post, post, post
@@ -209,8 +209,8 @@ func TestEntryValues(t *testing.T) {
 	hold.Action = ledger.Hold
 	large.Amount = 1<<63 - 1
 	last.AtMs = maxTime
-	settle := ledger.Entry{ID: ledger.ID{Lo: 8}, User: ledger.UserID{Number: 42}, HasAmount: true, Amount: 0, AtMs: 5,
-		Action: ledger.Settle, Hold: ledger.ID{Lo: 7}, Final: true}
+	settle := ledger.Entry{ID: ledger.ID{Lo: 8}, User: ledger.UserID{Number: 42}, HasAmount: true,
+		Amount: 0, AtMs: 5, Action: ledger.Settle, Hold: ledger.ID{Lo: 7}, Final: true}
 	partly, grow, void, voidPart, own := settle, settle, settle, settle, post
 	partly.Final = false
 	grow.Action, grow.Final = ledger.Grow, false
