@@ -7,11 +7,19 @@ import (
 	"purser/peers/ledger"
 )
 
+// appendUser appends a user id, which holds nothing that JSON would escape.
+func appendUser(b []byte, id ledger.UserID) []byte {
+	if id.Text == "" {
+		return strconv.AppendUint(b, id.Number, 10)
+	}
+	return append(b, id.Text...)
+}
+
 // appendBalances appends the body of a balance answer; an empty currency selects
 // all.
-func appendBalances(b []byte, user uint64, bal *ledger.Balances, currency string) []byte {
+func appendBalances(b []byte, user ledger.UserID, bal *ledger.Balances, currency string) []byte {
 	b = append(b, `{"user_id":"`...)
-	b = strconv.AppendUint(b, user, 10)
+	b = appendUser(b, user)
 	b = append(b, `","version":`...)
 	b = strconv.AppendUint(b, bal.Version, 10)
 	b = append(b, `,"as_of_ms":`...)
@@ -44,9 +52,10 @@ func appendBalances(b []byte, user uint64, bal *ledger.Balances, currency string
 
 // appendPastBalances appends the body of an answer about past balances; an empty
 // currency selects all.
-func appendPastBalances(b []byte, user uint64, bal *ledger.PastBalances, currency string) []byte {
+func appendPastBalances(b []byte, user ledger.UserID, bal *ledger.PastBalances,
+	currency string) []byte {
 	b = append(b, `{"user_id":"`...)
-	b = strconv.AppendUint(b, user, 10)
+	b = appendUser(b, user)
 	b = append(b, `","version":`...)
 	b = strconv.AppendUint(b, bal.Version, 10)
 	b = append(b, `,"as_of_ms":`...)
@@ -82,9 +91,9 @@ func appendWide(b []byte, hi int64, lo uint64) []byte {
 }
 
 // appendStats appends the body of a statistics answer.
-func appendStats(b []byte, user uint64, st *ledger.Stats) []byte {
+func appendStats(b []byte, user ledger.UserID, st *ledger.Stats) []byte {
 	b = append(b, `{"user_id":"`...)
-	b = strconv.AppendUint(b, user, 10)
+	b = appendUser(b, user)
 	b = append(b, `","version":`...)
 	b = strconv.AppendUint(b, st.Version, 10)
 	b = append(b, `,"from_ms":`...)

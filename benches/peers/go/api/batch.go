@@ -2,6 +2,8 @@ package api
 
 import (
 	"strconv"
+
+	"purser/peers/ledger"
 )
 
 const (
@@ -11,7 +13,7 @@ const (
 
 // read is one item of a batch.
 type read struct {
-	user  uint64
+	user  ledger.UserID
 	stats bool
 	question
 
@@ -252,7 +254,7 @@ func (r *reader) judge(got *[itemFields]*value, goodRead bool, rd *read) fault {
 		return f
 	}
 	var ok bool
-	if rd.user, ok = parseUint(s); !ok {
+	if rd.user, ok = parseUser(borrowed(s)); !ok {
 		return fault{InvalidField, itemNames[itemUser]}
 	}
 	if _, f = text(itemRead); f.code != None {
@@ -343,7 +345,7 @@ func (s *Service) answerChain(reads []read, i int, now int64, w *work, b []byte)
 		case !known:
 			b = appendProblem(b, fault{code: UserNotFound})
 			b = append(b, `,"user_id":"`...)
-			b = strconv.AppendUint(b, rd.user, 10)
+			b = appendUser(b, rd.user)
 			b = append(b, `"}`...)
 		case rd.stats:
 			q := s.ledgerQuestion(&rd.question, now)
@@ -379,7 +381,7 @@ func (c *chains) link(reads []read) {
 	clear(slots)
 	for i := len(reads) - 1; i >= 0; i-- {
 		user := reads[i].user
-		at := user * 0x9e3779b97f4a7c15 >> (64 - bits)
+		at := user.Hash() >> (64 - bits)
 		for slots[at] != 0 && reads[slots[at]-1].user != user {
 			at = (at + 1) & uint64(len(slots)-1)
 		}

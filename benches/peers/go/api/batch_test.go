@@ -2,8 +2,11 @@ package api
 
 import (
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
+
+	"purser/peers/ledger"
 )
 
 func TestBatchFailures(t *testing.T) {
@@ -75,14 +78,24 @@ func TestBatchFailures(t *testing.T) {
 		{item(`{"a\\b":1}`), UnknownField, "requests[1]"},
 		{item(`{"User_id":"1"}`), UnknownField, "requests[1].User_id"},
 		{item(`{"user_id":1,"read":"balance"}`), InvalidField, "requests[1].user_id"},
-		{item(`{"user_id":"01","read":"balance"}`), InvalidField, "requests[1].user_id"},
+		{item(`{"user_id":null,"read":"balance"}`), InvalidField, "requests[1].user_id"},
+		{item(`{"user_id":{},"read":"balance"}`), InvalidField, "requests[1].user_id"},
+		{item(`{"user_id":"","read":"balance"}`), InvalidField, "requests[1].user_id"},
+		{item(`{"user_id":".","read":"balance"}`), InvalidField, "requests[1].user_id"},
+		{item(`{"user_id":"\u002e.","read":"balance"}`), InvalidField, "requests[1].user_id"},
+		{item(`{"user_id":"a*","read":5}`), InvalidField, "requests[1].user_id"},
+		{item(`{"user_id":"a%62","read":"balance"}`), InvalidField, "requests[1].user_id"},
+		{item(`{"user_id":"a/b","read":"balance"}`), InvalidField, "requests[1].user_id"},
+		{item(`{"user_id":"\u00e9","read":"balance"}`), InvalidField, "requests[1].user_id"},
+		{item(`{"user_id":"` + strings.Repeat("x", 65) + `","read":"balance"}`), InvalidField,
+			"requests[1].user_id"},
 		{item(`{"user_id":"1"}`), MissingField, "requests[1].read"},
 		{item(`{"user_id":"1","window":5}`), MissingField, "requests[1].read"},
 		{item(`{"user_id":"1","read":"Balance","window":5}`), InvalidField, "requests[1].read"},
 		{item(`{"user_id":"1","read":null}`), InvalidField, "requests[1].read"},
 		{item(`{"user_id":"1","read":"nope","x":5}`), UnknownField, "requests[1].x"},
 		{item(`{"user_id":"1","read":"balance","window":"1h"}`), UnknownField, "requests[1].window"},
-		{item(`{"kind":"a","at_ms":5,"user_id":"01","read":"balance"}`), UnknownField,
+		{item(`{"kind":"a","at_ms":5,"user_id":"*","read":"balance"}`), UnknownField,
 			"requests[1].kind"},
 		{item(`{"at_ms":5,"x":1,"user_id":"1","read":"balance"}`), UnknownField, "requests[1].x"},
 		{item(`{"x":1,"at_ms":5,"user_id":"1","read":"balance"}`), UnknownField, "requests[1].x"},
@@ -124,13 +137,18 @@ func TestBatchReads(t *testing.T) {
 	const body = ` { "requests" : [ {"read":"balance","user_id":"18446744073709551615"},
 		{"user_id":"7","read":"st\u0061ts","window":"7d","at_ms":5,"currency":"C\u004fIN","kind":"gift"},
 		{"user_id":"7","read":"stats","window":"lifetime"},
-		{"user_id":"7","read":"balance","currency":"USD"} ] } `
+		{"user_id":"7","read":"balance","currency":"USD"},
+		{"user_id":"007","read":"balance"},
+		{"user_id":"users\u003a7","read":"balance"} ] } `
+	seven := ledger.UserID{Number: 7}
 	want := []read{
-		{user: 1<<64 - 1},
-		{user: 7, stats: true, question: question{windowMs: 7 * 86400000, hasAt: true, atMs: 5,
+		{user: ledger.UserID{Number: 1<<64 - 1}},
+		{user: seven, stats: true, question: question{windowMs: 7 * 86400000, hasAt: true, atMs: 5,
 			currency: "COIN", kind: "gift"}},
-		{user: 7, stats: true},
-		{user: 7, question: question{currency: "USD"}},
+		{user: seven, stats: true},
+		{user: seven, question: question{currency: "USD"}},
+		{user: ledger.UserID{Text: "007"}},
+		{user: ledger.UserID{Text: "users:7"}},
 	}
 	for name, unmarshal := range libraries {
 		r := reader{unmarshal: unmarshal}
@@ -156,7 +174,10 @@ func TestChains(t *testing.T) {
 	} {
 		reads := make([]read, len(users))
 		for i, u := range users {
-			reads[i].user = u
+			reads[i].user = ledger.UserID{Number: u}
+			if u%3 == 0 {
+				reads[i].user = ledger.UserID{Text: "0" + strconv.FormatUint(u, 10)}
+			}
 		}
 		new(chains).link(reads)
 		seen := make([]int, len(users))

@@ -12,9 +12,9 @@ import (
 	"purser/peers/ledger"
 )
 
-// benchService returns a service with users 1 to 1000, each with three
-// currencies and six groups over some days.
-func benchService(tb testing.TB) *Service {
+// benchService returns a service with users 1 to 1000, whose ids have the given
+// form, each with three currencies and six groups over some days.
+func benchService(tb testing.TB, form string) *Service {
 	s := newService()
 	var b strings.Builder
 	var res Response
@@ -25,9 +25,9 @@ func benchService(tb testing.TB) *Service {
 			if i%2 == 0 {
 				direction = "credit"
 			}
-			fmt.Fprintf(&b, `{"entry_id":"%d","user_id":"%d","currency":"%s","kind":"%s",`+
+			fmt.Fprintf(&b, `{"entry_id":"%d","user_id":"%s","currency":"%s","kind":"%s",`+
 				`"direction":"%s","amount":%d,"at_ms":%d}`+"\n",
-				user*1000+i, user, []string{"COIN", "DIAMOND", "USD"}[i%3],
+				user*1000+i, fmt.Sprintf(form, user), []string{"COIN", "DIAMOND", "USD"}[i%3],
 				[]string{"gift_sent", "topup"}[i/3%2], direction, i*7, testNow-int64(60-i)*3600_000)
 		}
 		if do(s, &res, "POST", "/v1/entries", b.String()); string(res.Body) != accepted(60) {
@@ -38,16 +38,17 @@ func benchService(tb testing.TB) *Service {
 }
 
 // benchRead repeats one kind of read over changing users and checks the answers.
-func benchRead(b *testing.B, path, query string) {
-	s := benchService(b)
+func benchRead(b *testing.B, form, read, query string) {
+	s := benchService(b, form)
 	var reqs []Request
 	var want []string
 	var res Response
 	for user := 1; user <= 1000; user++ {
-		req := Request{Method: "GET", Path: fmt.Sprintf(path, user), RawQuery: query}
+		id := fmt.Sprintf(form, user)
+		req := Request{Method: "GET", Path: "/v1/users/" + id + "/" + read, RawQuery: query}
 		s.Handle(&req, &res)
 		if res.Status != 200 || !strings.HasPrefix(string(res.Body),
-			fmt.Sprintf(`{"user_id":"%d","version":60,`, user)) || len(res.Body) < 200 {
+			`{"user_id":"`+id+`","version":60,`) || len(res.Body) < 200 {
 			b.Fatalf("%d %s", res.Status, res.Body)
 		}
 		reqs = append(reqs, req)
@@ -65,18 +66,20 @@ func benchRead(b *testing.B, path, query string) {
 	b.SetBytes(int64(len(res.Body)))
 }
 
-func BenchmarkBalance(b *testing.B) { benchRead(b, "/v1/users/%d/balance", "") }
+func BenchmarkBalance(b *testing.B) { benchRead(b, "%d", "balance", "") }
+
+func BenchmarkBalanceText(b *testing.B) { benchRead(b, "users:%d", "balance", "") }
 
 func BenchmarkStats24h(b *testing.B) {
-	benchRead(b, "/v1/users/%d/stats", "window=24h&at_ms=1763900000000")
+	benchRead(b, "%d", "stats", "window=24h&at_ms=1763900000000")
 }
 
 func BenchmarkStatsLifetime(b *testing.B) {
-	benchRead(b, "/v1/users/%d/stats", "window=lifetime")
+	benchRead(b, "%d", "stats", "window=lifetime")
 }
 
 func BenchmarkBatch100(b *testing.B) {
-	s := benchService(b)
+	s := benchService(b, "%d")
 	var items []string
 	for i := range 50 {
 		items = append(items, fmt.Sprintf(`{"user_id":"%d","read":"balance"}`, 1+i*13%1000),
@@ -167,7 +170,7 @@ func BenchmarkReadLine(b *testing.B) {
 	}{
 		{"scan", func() bool {
 			_, f := r.entry(line, &e)
-			return f.code == None && e.User == 8 && e.Amount == 7
+			return f.code == None && e.User.Number == 8 && e.Amount == 7
 		}},
 		{"sonic-struct", decode(strict.Unmarshal)},
 		{"sonic-walk", func() bool {

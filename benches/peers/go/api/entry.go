@@ -136,7 +136,7 @@ func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) 
 		return MissingField, entryUser
 	} else if text, ok := r.str(v); !ok {
 		return InvalidField, entryUser
-	} else if e.User, ok = parseUint(text); !ok {
+	} else if e.User, ok = parseUser(borrowed(text)); !ok {
 		return InvalidField, entryUser
 	}
 

@@ -98,8 +98,18 @@ func TestEntryFailures(t *testing.T) {
 		{`{"entry_id":"7"}`, MissingField, "user_id", "7"},
 		{without("user_id", ``), MissingField, "user_id", "7"},
 		{without("user_id", `"user_id":42`), InvalidField, "user_id", "7"},
-		{without("user_id", `"user_id":"042"`), InvalidField, "user_id", "7"},
-		{without("user_id", `"user_id":"18446744073709551616"`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":null`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":["42"]`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":""`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":"."`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":".."`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":"\u002e\u002e"`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":"a\/b"`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":"%61b"`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":"a b"`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":"é"`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":"a\u0000"`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":"`+strings.Repeat("x", 65)+`"`), InvalidField, "user_id", "7"},
 		{without("currency", ``), MissingField, "currency", "7"},
 		{without("currency", `"currency":"coin"`), InvalidField, "currency", "7"},
 		{without("currency", `"currency":["COIN"]`), InvalidField, "currency", "7"},
@@ -189,15 +199,18 @@ func TestEntryFailures(t *testing.T) {
 }
 
 func TestEntryValues(t *testing.T) {
-	post := ledger.Entry{ID: ledger.ID{Lo: 7}, User: 42, HasTerms: true, Currency: "COIN",
-		Kind: "gift_sent", Direction: ledger.Debit, HasAmount: true, Amount: 500,
+	post := ledger.Entry{ID: ledger.ID{Lo: 7}, User: ledger.UserID{Number: 42}, HasTerms: true,
+		Currency: "COIN", Kind: "gift_sent", Direction: ledger.Debit, HasAmount: true, Amount: 500,
 		AtMs: 1763900000000, Action: ledger.Post}
 	hold, large, last := post, post, post
+	text, zero, long := post, post, post
+	text.User, zero.User = ledger.UserID{Text: "users:4~2@a.b_c-D"}, ledger.UserID{Text: "042"}
+	long.User = ledger.UserID{Text: strings.Repeat("x", 64)}
 	hold.Action = ledger.Hold
 	large.Amount = 1<<63 - 1
 	last.AtMs = maxTime
-	settle := ledger.Entry{ID: ledger.ID{Lo: 8}, User: 42, HasAmount: true, Amount: 0, AtMs: 5,
-		Action: ledger.Settle, Hold: ledger.ID{Lo: 7}, Final: true}
+	settle := ledger.Entry{ID: ledger.ID{Lo: 8}, User: ledger.UserID{Number: 42}, HasAmount: true,
+		Amount: 0, AtMs: 5, Action: ledger.Settle, Hold: ledger.ID{Lo: 7}, Final: true}
 	partly, grow, void, voidPart, own := settle, settle, settle, settle, post
 	partly.Final = false
 	grow.Action, grow.Final = ledger.Grow, false
@@ -214,6 +227,10 @@ func TestEntryValues(t *testing.T) {
 			{" \t{ " + strings.ReplaceAll(goodEntry, ",", " , ") + " } \r", post},
 			{with(`"state":"posted"`), post},
 			{without("user_id", `"\u0075ser_id":"\u0034\u0032"`), post},
+			{without("user_id", `"user_id":"users:4~2@a.b_c-D"`), text},
+			{without("user_id", `"user_id":"\u0075sers:4~2\u0040a.b_c-D"`), text},
+			{without("user_id", `"user_id":"042"`), zero},
+			{without("user_id", `"user_id":"`+strings.Repeat("x", 64)+`"`), long},
 			{without("currency", `"currency":"\u0043OIN"`), post},
 			{with(`"metadata":null`), post},
 			{with(`"m\u0065tadata":{"amount":-5,"a":[1e400,-0,true],"a":"\ud83d\ude00"}`), post},
@@ -236,7 +253,8 @@ func TestEntryValues(t *testing.T) {
 			{with(`"pending_id":"1"`), own},
 		} {
 			// Values of an earlier line must not leak into this one.
-			e := ledger.Entry{ID: ledger.ID{Hi: 9}, HasTerms: true, Currency: "OLD", Kind: "old",
+			e := ledger.Entry{ID: ledger.ID{Hi: 9},
+				User: ledger.UserID{Number: 9, Text: "old"}, HasTerms: true, Currency: "OLD", Kind: "old",
 				Direction: ledger.Debit, HasAmount: true, Amount: 9, Action: ledger.Void,
 				Hold: ledger.ID{Hi: 9}, Final: true}
 			_, f := r.entry([]byte(c.line), &e)

@@ -40,6 +40,26 @@ func parseTime(b []byte) (int64, bool) {
 	return int64(n), ok && n <= maxTime
 }
 
+// maxUserBytes is the limit of a user id.
+const maxUserBytes = 64
+
+// parseUser parses a user id, which keeps s if it is not a number. Proxies fold
+// the segments . and .. of a path, so these are no ids.
+func parseUser(s string) (ledger.UserID, bool) {
+	if n, ok := parseUint([]byte(s)); ok {
+		return ledger.UserID{Number: n}, true
+	}
+	if s == "" || len(s) > maxUserBytes || s == "." || s == ".." {
+		return ledger.UserID{}, false
+	}
+	for i := range len(s) {
+		if c := s[i]; !isAlphanumeric(c) && strings.IndexByte("-._~:@", c) < 0 {
+			return ledger.UserID{}, false
+		}
+	}
+	return ledger.UserID{Text: s}, true
+}
+
 // maxIDBytes is the limit of an entry id.
 const maxIDBytes = 128
 

@@ -36,6 +36,44 @@ func TestParseUint(t *testing.T) {
 	}
 }
 
+func TestParseUser(t *testing.T) {
+	number := func(n uint64) ledger.UserID { return ledger.UserID{Number: n} }
+	for text, want := range map[string]ledger.UserID{
+		"0": number(0), "42": number(42), "18446744073709551615": number(1<<64 - 1),
+	} {
+		if got, ok := parseUser(text); !ok || got != want {
+			t.Errorf("parseUser(%q) = %+v, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{
+		"00", "042", "18446744073709551616", "99999999999999999999", "100000000000000000000", "-1",
+		"1.0", "1e3", "-", "_", "~", ":", "@", "...", "..a", ".a", "a.", "a", "z", "A", "Z",
+		"users:1234", "a@example.org", "0192F0c1-7d3a-7Cc1-9A55-0242ac12000f",
+		"abcdefghijklmnopqrstuvwxyz-._~:@", "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
+		strings.Repeat("0", 64), strings.Repeat("x", 64),
+	} {
+		if got, ok := parseUser(text); !ok || got != (ledger.UserID{Text: text}) {
+			t.Errorf("parseUser(%q) = %+v, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{
+		"", ".", "..", strings.Repeat("0", 65), strings.Repeat("x", 65), " 1", "1 ", "a b", "+1", "é",
+		"１", "a\x00", "a\n", "a\x7f", "a\xff",
+	} {
+		if got, ok := parseUser(text); ok {
+			t.Errorf("parseUser(%q) = %+v", text, got)
+		}
+	}
+	// Every byte but those of the alphabet is refused.
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:@"
+	for c := range 256 {
+		text := "a" + string([]byte{byte(c)})
+		if _, ok := parseUser(text); ok != (strings.IndexByte(alphabet, byte(c)) >= 0) {
+			t.Errorf("parseUser(%q) = %v", text, ok)
+		}
+	}
+}
+
 func TestParseID(t *testing.T) {
 	for _, c := range []struct {
 		text string
@@ -122,6 +160,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
 func TestEcho(t *testing.T) {
 	for name, want := range map[string]string{
 		"": "", "abc": "abc", " ~": " ~", "a\"b": "", "a\\b": "", "a\x1f": "", "a\x7f": "", "é": "",

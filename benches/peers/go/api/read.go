@@ -8,7 +8,7 @@ import (
 )
 
 // balance answers GET /v1/users/{user_id}/balance.
-func (s *Service) balance(user uint64, q *question, req *Request, res *Response) {
+func (s *Service) balance(user ledger.UserID, q *question, req *Request, res *Response) {
 	res.NoCache = true
 	bal, past := &res.work.balances, &res.work.past
 	var known bool
@@ -47,7 +47,7 @@ func (s *Service) balance(user uint64, q *question, req *Request, res *Response)
 
 // stats answers GET /v1/users/{user_id}/stats. Statistics have no entity tag, so
 // that no tag of an If-Match is theirs.
-func (s *Service) stats(user uint64, q *question, req *Request, res *Response) {
+func (s *Service) stats(user ledger.UserID, q *question, req *Request, res *Response) {
 	res.NoCache = true
 	st := &res.work.stats
 	lq := s.ledgerQuestion(q, s.now())

@@ -217,11 +217,11 @@ func (req *Request) hasContent() bool {
 
 // get answers GET and HEAD.
 func (s *Service) get(rt route, user string, req *Request, res *Response) {
-	var id uint64
+	var id ledger.UserID
 	known := noParams
 	if rt == balanceRoute || rt == statsRoute {
 		var ok bool
-		if id, ok = parseUint([]byte(user)); !ok {
+		if id, ok = parseUser(user); !ok {
 			res.refuse(fault{InvalidParameter, "user_id"})
 			return
 		}

@@ -330,13 +330,28 @@ func TestProblems(t *testing.T) {
 		{"GET", "/v1/users/%3/balance?x=1", "", "", "", 400, "", parameter("user_id")},
 		{"GET", "/v1/users/1%zz/stats", "", "", "", 400, "", parameter("user_id")},
 		{"HEAD", "/v1/users/1%2F2/balance", "", "", "", 400, "", parameter("user_id")},
-		{"GET", "/v1/users/%30%31/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/%2E/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/.%2e/stats", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/./balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/../balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/*/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/a%2Ab/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/a%20b/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/a b/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/%00/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/é/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/%C3%A9/stats?window=1h", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/%2561/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/%2F/balance?at_ms=5", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/" + strings.Repeat("x", 65) + "/balance", "", "", "", 400, "",
+			parameter("user_id")},
+		{"GET", "/v1/users/" + strings.Repeat("%78", 65) + "/balance", "", "", "", 400, "",
+			parameter("user_id")},
 		{"GET", "/v1/users/%2531/balance", "", "", "", 400, "", parameter("user_id")},
 		{"GET", "/v1/users/%C2%B9/%62alance", "", "", "", 400, "", parameter("user_id")},
 		{"GET", "/v1/users//balance", "", "", "", 400, "", parameter("user_id")},
-		{"GET", "/v1/users/01/stats?x=1", "", "", "x", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/*/stats?x=1", "", "", "x", 400, "", parameter("user_id")},
 		{"GET", "/v1/users/+1/stats", "", "", "", 400, "", parameter("user_id")},
-		{"GET", "/v1/users/18446744073709551616/stats", "", "", "", 400, "", parameter("user_id")},
 		{"GET", "/v1/users/1/balance?x=1", "", "", "x", 400, "", parameter("x")},
 		{"GET", "/v1/users/1/stats?at_ms=5", "", "", "x", 400, "", window("window")},
 		{"GET", "/healthz?x", "", "", "x", 400, "", parameter("x")},
@@ -379,6 +394,11 @@ func TestProblems(t *testing.T) {
 
 		{"GET", "/v1/users/1/balance?currency=USD", "", "", "", 404, noCache, userNotFound},
 		{"GET", "/v1/%75sers/%31/b%61lance", "", "", "", 404, noCache, userNotFound},
+		{"GET", "/v1/users/%30%31/balance", "", "", "", 404, noCache, userNotFound},
+		{"GET", "/v1/users/18446744073709551616/stats?window=1h", "", "", "", 404, noCache, userNotFound},
+		{"GET", "/v1/users/.../balance?at_ms=5", "", "", "", 404, noCache, userNotFound},
+		{"GET", "/v1/users/" + strings.Repeat("%78", 64) + "/balance", "", "", "", 404, noCache,
+			userNotFound},
 		{"HEAD", "/v1/users/1/stats?window=1h", "", "", "", 404, noCache, userNotFound},
 
 		{"POST", "/v1/batch", plain, "", strings.Repeat(" ", maxBatchBytes), 400, "",
@@ -580,6 +600,98 @@ func TestReads(t *testing.T) {
 			string(res.Body) != want {
 			t.Errorf("%s: got %d %s %s", path, res.Status, res.ContentType, res.Body)
 		}
+	}
+}
+
+// TestUserIDs feeds users of all sorts of ids, one entry more to each, and reads
+// them back by path and by batch, where the id is echoed.
+func TestUserIDs(t *testing.T) {
+	s := newService()
+	var res Response
+	users := []struct {
+		id    string
+		paths []string // other ways to write it in a path
+	}{
+		{"42", []string{"%34%32", "4%32"}},
+		{"042", []string{"%30%34%32", "0%342"}},
+		{"0042", nil},
+		{"18446744073709551615", nil},
+		{"18446744073709551616", nil},
+		{"ab", []string{"%61b", "%61%62", "a%62"}},
+		{"AB", []string{"%41%42"}},
+		{"aB", nil},
+		{"a-b", []string{"a%2Db", "a%2db"}},
+		{"a.b", []string{"a%2Eb"}},
+		{"a_b", []string{"a%5Fb"}},
+		{"a~b", []string{"a%7Eb", "a%7eb"}},
+		{"a:b", []string{"a%3Ab"}},
+		{"a@b", []string{"a%40b"}},
+		{"...", []string{"%2E%2E%2E", "..%2e"}},
+		{"-", nil},
+		{"balance", []string{"b%61lance"}},
+		{"0192f0c1-7d3a-7cc1-9a55-0242ac120002", nil},
+		{"0192F0C1-7D3A-7CC1-9A55-0242AC120002", nil},
+		{strings.Repeat("x", 63), nil},
+		{strings.Repeat("x", 64), []string{strings.Repeat("%78", 64)}},
+	}
+	var lines []string
+	for i, u := range users {
+		for j := range i + 1 {
+			lines = append(lines, strings.Replace(line(j, "COIN", "gift", "credit", 1, testNow, "posted"),
+				`"42"`, `"`+u.id+`"`, 1))
+		}
+	}
+	post(t, s, accepted(len(lines)), lines...)
+
+	var items, wants []string
+	for i, u := range users {
+		head := fmt.Sprintf(`{"user_id":"%s","version":%d,`, u.id, i+1)
+		balance := fmt.Sprintf(`%s"as_of_ms":1763900000000,"balances":[{"currency":"COIN","posted":%d,`+
+			`"pending_debits":0,"pending_credits":0,"available":%[2]d}]}`, head, i+1)
+		past := head + `"as_of_ms":1763900000000,"at_ms":1763856000000,"balances":[{"currency":"COIN",` +
+			`"posted":0}]}`
+		stats := fmt.Sprintf(`%s"from_ms":0,"to_ms":1763900100000,"stats":[{"currency":"COIN",`+
+			`"kind":"gift","direction":"credit","count":%d,"sum":%[2]d,"min":1,"max":1}]}`, head, i+1)
+		for _, path := range append(u.paths, u.id) {
+			for read, want := range map[string]string{
+				"balance": balance, "balance?at_ms=1763856000000": past, "stats?window=lifetime": stats,
+			} {
+				target := "/v1/users/" + path + "/" + read
+				if do(s, &res, "GET", target, ""); res.Status != 200 || string(res.Body) != want {
+					t.Errorf("%s: got %d\n%s, want\n%s", target, res.Status, res.Body, want)
+				}
+			}
+		}
+		items = append(items, `{"user_id":"`+u.id+`","read":"balance"}`,
+			`{"user_id":"`+u.id+`","read":"balance","at_ms":1763856000000}`,
+			`{"user_id":"`+u.id+`","read":"stats","window":"lifetime"}`)
+		wants = append(wants, balance, past, stats)
+	}
+	items = append(items, `{"user_id":"\u0061b","read":"balance"}`, `{"user_id":"00","read":"balance"}`,
+		`{"user_id":"users:7","read":"stats","window":"1h"}`)
+	wants = append(wants, wants[3*5])
+	for _, id := range []string{"00", "users:7"} {
+		wants = append(wants, strings.TrimSuffix(problem(404, "Not Found", "user_not_found",
+			"No entry of this user has been accepted.", ""), "}")+`,"user_id":"`+id+`"}`)
+	}
+	do(s, &res, "POST", "/v1/batch", `{"requests":[`+strings.Join(items, ",")+`]}`)
+	want := `{"responses":[` + strings.Join(wants, ",") + `]}`
+	if res.Status != 200 || string(res.Body) != want {
+		t.Errorf("batch: got %d\n%s, want\n%s", res.Status, res.Body, want)
+	}
+}
+
+// TestUserIDIsCopied writes over a request once it is answered.
+func TestUserIDIsCopied(t *testing.T) {
+	s := newService()
+	var res Response
+	body := []byte(strings.Replace(line(1, "COIN", "gift", "credit", 1, testNow, "posted"), `"42"`,
+		`"users:42"`, 1))
+	s.Handle(&Request{Method: "POST", Path: "/v1/entries", ContentType: "application/x-ndjson",
+		Body: body}, &res)
+	clear(body)
+	if do(s, &res, "GET", "/v1/users/users:42/balance", ""); res.Status != 200 {
+		t.Errorf("got %d %s", res.Status, res.Body)
 	}
 }
 

@@ -13,7 +13,7 @@ const (
 // apply judges an entry that is not in the future and books it if it is
 // accepted. The first failure wins; nothing changes before all checks passed.
 func (s *shard) apply(e *Entry) Verdict {
-	u := s.users[e.User]
+	u := s.find(e.User)
 	if u == nil {
 		u = &nobody
 	}
@@ -90,8 +90,7 @@ func (s *shard) apply(e *Entry) Verdict {
 
 	// Accepted: from here on nothing fails.
 	if u == &nobody {
-		u = new(user)
-		s.users[e.User] = u
+		u = s.create(e.User)
 	}
 	if e.HasTerms {
 		rec.currency, rec.kind = s.names.keep(e.Currency), s.names.keep(e.Kind)

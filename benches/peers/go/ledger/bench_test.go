@@ -12,7 +12,7 @@ func population(i, users uint64) Entry {
 	round := i / users
 	e := Entry{
 		ID:        ID{i * 0x9e3779b97f4a7c15, i},
-		User:      i % users * 0xd1342543de82ef95,
+		User:      UserID{Number: i % users * 0xd1342543de82ef95},
 		HasTerms:  true,
 		Currency:  [2]string{"COIN", "DIAMOND"}[round%2],
 		Kind:      [4]string{"topup", "payout", "gift_sent", "gift_received"}[round%4],
@@ -113,7 +113,7 @@ func BenchmarkDuplicate(b *testing.B) {
 func BenchmarkReads(b *testing.B) {
 	const users = 200_000
 	l, _ := filled(b, users)
-	user := func(r *rand.Rand) uint64 { return population(r.Uint64N(users), users).User }
+	user := func(r *rand.Rand) UserID { return population(r.Uint64N(users), users).User }
 	b.Run("Balances", func(b *testing.B) {
 		r := rand.New(rand.NewPCG(1, 2))
 		var out Balances
@@ -165,7 +165,7 @@ func BenchmarkBusyStats(b *testing.B) {
 	var out Stats
 	b.ReportAllocs()
 	for b.Loop() {
-		ok := l.Stats(42, &question, &out)
+		ok := l.Stats(user42, &question, &out)
 		count := uint64(0)
 		for i := range out.Items {
 			count += out.Items[i].Count

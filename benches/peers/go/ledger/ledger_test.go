@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"unsafe"
 )
 
 const (
@@ -15,9 +18,11 @@ const (
 	early = noon - 3*dayMs
 )
 
+var user42 = UserID{Number: 42}
+
 // post returns a posted credit of 10 COIN.
 func post(id uint64, at int64) Entry {
-	return Entry{ID: ID{0, id}, User: 42, HasTerms: true, Currency: "COIN", Kind: "topup",
+	return Entry{ID: ID{0, id}, User: user42, HasTerms: true, Currency: "COIN", Kind: "topup",
 		HasAmount: true, Amount: 10, AtMs: at}
 }
 
@@ -28,17 +33,17 @@ func but(e Entry, change func(*Entry)) Entry {
 }
 
 func pending(id uint64, d Direction, amount, at int64) Entry {
-	return Entry{ID: ID{0, id}, User: 42, HasTerms: true, Currency: "COIN", Kind: "gift",
+	return Entry{ID: ID{0, id}, User: user42, HasTerms: true, Currency: "COIN", Kind: "gift",
 		Direction: d, HasAmount: true, Amount: amount, AtMs: at, Action: Hold}
 }
 
 func settle(id, hold uint64, amount, at int64) Entry {
-	return Entry{ID: ID{0, id}, User: 42, HasAmount: true, Amount: amount, AtMs: at, Action: Settle,
+	return Entry{ID: ID{0, id}, User: user42, HasAmount: true, Amount: amount, AtMs: at, Action: Settle,
 		Hold: ID{0, hold}, Final: true}
 }
 
 func void(id, hold uint64, at int64) Entry {
-	return Entry{ID: ID{0, id}, User: 42, AtMs: at, Action: Void, Hold: ID{0, hold}}
+	return Entry{ID: ID{0, id}, User: user42, AtMs: at, Action: Void, Hold: ID{0, hold}}
 }
 
 // partly is a settlement after which the rest stays held.
@@ -91,7 +96,7 @@ func TestVerdicts(t *testing.T) {
 			{accepted(post(1, noon)), Duplicate},
 			{settle(1, 1, 10, noon), EntryIDConflict},
 			{but(post(1, noon), func(e *Entry) { e.ID.Hi = 1 }), Accepted},
-			{but(post(1, noon), func(e *Entry) { e.User = 43 }), Accepted},
+			{but(post(1, noon), func(e *Entry) { e.User = UserID{Number: 43} }), Accepted},
 		}},
 		{"in the future", []step{
 			{post(1, noon+2*hourMs+1), EntryInFuture},
@@ -244,7 +249,7 @@ func TestRejectedUserStaysUnknown(t *testing.T) {
 	if got := l.Apply(late, &e); got != PendingNotFound {
 		t.Fatalf("got %d", got)
 	}
-	if l.Balances(42, new(Balances)) || l.Stats(42, new(Question), new(Stats)) {
+	if l.Balances(user42, new(Balances)) || l.Stats(user42, new(Question), new(Stats)) {
 		t.Fatal("a rejected entry made a user")
 	}
 }
@@ -266,7 +271,7 @@ func TestBalances(t *testing.T) {
 		}
 	}
 	var got Balances
-	if !l.Balances(42, &got) || l.Balances(7, &got) {
+	if !l.Balances(user42, &got) || l.Balances(UserID{Number: 7}, &got) {
 		t.Fatal("wrong users are known")
 	}
 	want := Balances{8, noon + 5, []Balance{
@@ -365,7 +370,7 @@ func TestStats(t *testing.T) {
 	}
 	for _, test := range tests {
 		var got Stats
-		if !l.Stats(42, &test.q, &got) {
+		if !l.Stats(user42, &test.q, &got) {
 			t.Fatal("unknown user")
 		}
 		if want := (Stats{8, test.from, test.to, test.items}); !reflect.DeepEqual(got, want) {
@@ -473,7 +478,7 @@ func TestSpans(t *testing.T) {
 	for id := range uint64(span) {
 		apply(id<<42+3, noon+10*dayMs, Accepted)
 	}
-	if m := l.shard(42).users[42].recent.many; m.tail-m.head > 2*span {
+	if m := l.shard(user42).find(user42).recent.many; m.tail-m.head > 2*span {
 		t.Fatalf("%d records are kept", m.tail-m.head)
 	}
 }
@@ -492,7 +497,7 @@ func TestCalmedDown(t *testing.T) {
 	for i := range int64(20_000) {
 		apply(i, noon, Accepted)
 	}
-	recent := &l.shard(42).users[42].recent
+	recent := &l.shard(user42).find(user42).recent
 	for i := range int64(6_000) {
 		apply(20_000+i, noon+20*hourMs+i, Accepted)
 	}
@@ -572,7 +577,7 @@ func TestBounded(t *testing.T) {
 				id++
 			}
 		}
-		return l.shard(42).users[42]
+		return l.shard(user42).find(user42)
 	}
 	u := feed(3*366*96, func(int) int { return 1 })
 	if n := cap(u.groups[0].buckets); n > 1000 {
@@ -592,6 +597,45 @@ func TestBounded(t *testing.T) {
 	}
 }
 
+// TestUserIDs feeds users whose ids look alike, from one buffer that is written
+// over, and checks that each keeps its own state.
+func TestUserIDs(t *testing.T) {
+	l := New()
+	ids := []UserID{{Number: 0}, {Number: 42}, {Number: math.MaxUint64}}
+	for _, text := range []string{"042", "00", "a", "A", "ab", "18446744073709551616", "users:42",
+		strings.Repeat("x", 63), strings.Repeat("x", 64)} {
+		ids = append(ids, UserID{Text: text})
+	}
+	buffer := make([]byte, 64)
+	for i, id := range ids {
+		if l.Balances(id, new(Balances)) {
+			t.Errorf("%+v is known before its first entry", id)
+		}
+		e := post(1, noon+int64(i))
+		e.User.Number = id.Number
+		e.User.Text = unsafe.String(unsafe.SliceData(buffer), copy(buffer, id.Text))
+		for _, want := range []Verdict{Accepted, Duplicate} {
+			if got := l.Apply(late, &e); got != want {
+				t.Errorf("%+v: got %d, want %d", id, got, want)
+			}
+		}
+	}
+	for i, id := range ids {
+		var got Balances
+		if !l.Balances(id, &got) || got.Version != 1 || got.AsOfMs != noon+int64(i) {
+			t.Errorf("%+v: got %+v", id, got)
+		}
+	}
+}
+
+// someUser returns the user of a number; the odd ones have a text.
+func someUser(n uint64) UserID {
+	if n%2 == 0 {
+		return UserID{Number: n}
+	}
+	return UserID{Text: "user:" + strconv.FormatUint(n, 10)}
+}
+
 func TestConcurrent(t *testing.T) {
 	l := New()
 	var wg sync.WaitGroup
@@ -601,11 +645,11 @@ func TestConcurrent(t *testing.T) {
 			var stats Stats
 			for i := range uint64(5000) {
 				e := post(w<<32|i, noon+int64(i)*1000)
-				e.User = i % 10
+				e.User = someUser(i % 10)
 				if got := l.Apply(late, &e); got != Accepted {
 					t.Errorf("got %d", got)
 				}
-				v, _ := l.View(i % 7)
+				v, _ := l.View(someUser(i % 7))
 				v.Balances(&balances)
 				v.Stats(new(Question), &stats)
 				v.Close()

@@ -68,8 +68,10 @@ func randomRound(t *testing.T, seed uint64, st style) {
 	l := New()
 	var balances Balances
 	var stats Stats
-	users := []uint64{0, 42, math.MaxUint64}
+	users := []UserID{{Number: 0}, {Number: 42}, {Number: math.MaxUint64}, {Text: "042"},
+		{Text: "user:42"}, {Text: "0192f0c1-7d3a-7cc1-9a55-0242ac120002"}}
 	models := make([]model, len(users))
+	busiest := r.IntN(len(users))
 	clock := r.Int64N(2 * hourMs)
 	if r.IntN(3) > 0 {
 		clock = 1_763_900_000_000 + r.Int64N(dayMs)
@@ -80,7 +82,7 @@ func randomRound(t *testing.T, seed uint64, st style) {
 		if step := pick(st.step); step > 0 {
 			clock += r.Int64N(step)
 		}
-		who := 0 // most entries are of one user
+		who := busiest // most entries are of one user
 		if r.IntN(8) == 0 {
 			who = r.IntN(len(users))
 		}

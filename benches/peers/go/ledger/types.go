@@ -1,7 +1,24 @@
 package ledger
 
+import "github.com/zeebo/xxh3"
+
 // ID is the 128-bit identity of an entry.
 type ID struct{ Hi, Lo uint64 }
+
+// UserID names a user: a decimal number without leading zeros below 2^64 is kept
+// as that number with an empty Text, every other id as its text.
+type UserID struct {
+	Number uint64
+	Text   string
+}
+
+// Hash spreads ids over 64 bits, best in the high ones.
+func (id UserID) Hash() uint64 {
+	if id.Text == "" {
+		return id.Number * 0x9e3779b97f4a7c15
+	}
+	return xxh3.HashString(id.Text)
+}
 
 // Direction is the direction of an amount.
 type Direction uint8
@@ -37,7 +54,7 @@ const (
 // Entry is one line of the feed, parsed and valid in itself.
 type Entry struct {
 	ID        ID
-	User      uint64
+	User      UserID
 	HasTerms  bool   // whether it has its own currency, kind and direction
 	Currency  string // empty without own terms
 	Kind      string
