@@ -18,7 +18,7 @@ use crate::server::{Scratch, Server, becomes_true, credit, ended, entries, purse
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use purser::journal::slice_directory;
-use purser::ledger::id::EntryId;
+use purser::ledger::id::{EntryId, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,7 +169,7 @@ fn berka_in_any_order() {
 }
 
 /// User, time and id of a line of a random history, if it has all three.
-fn placed(line: &[u8]) -> Option<(u64, u64, u128)> {
+fn placed(line: &[u8]) -> Option<(String, u64, u128)> {
     /// Other members may be anything, deep or with numbers that no type holds.
     #[derive(Deserialize)]
     struct Placed {
@@ -179,7 +179,8 @@ fn placed(line: &[u8]) -> Option<(u64, u64, u128)> {
     }
     let Placed { entry_id, user_id, at_ms } = serde_json::from_slice(line).ok()?;
     let id = EntryId::parse(entry_id.as_bytes())?.0;
-    Some((user_id.parse().ok()?, at_ms, id))
+    UserId::parse(user_id.as_bytes())?;
+    Some((user_id, at_ms, id))
 }
 
 /// Lines of a random history. No two entries of a user share a time or an id, so that the result

@@ -221,7 +221,7 @@ fn ask<'a>(
 ) -> Result<Operation<'a>, Denied> {
     match (head.method, found) {
         (Method::Get | Method::Head, Resource::User { is_stats, .. }) => {
-            read(head, user, *is_stats)
+            of_user(head, user, *is_stats)
         }
         (Method::Get | Method::Head, Resource::Health) => fixed(head, Operation::Health),
         (Method::Get | Method::Head, Resource::Ready) => fixed(head, Operation::Ready),
@@ -238,7 +238,7 @@ fn ask<'a>(
 }
 
 #[inline]
-fn read<'a>(
+fn of_user<'a>(
     head: &Head<'a>,
     user: Option<UserId<'a>>,
     is_stats: bool,

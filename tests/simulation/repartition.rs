@@ -38,7 +38,7 @@ const SEEDS: u64 = 100;
 const BUG_SEEDS: u64 = 400;
 const NOW: u64 = 1_700_000_000_000;
 const KINDS: [&str; 5] = ["topup", "gift", "fee", "refund", "prize"];
-const SEGMENTS: Segments = Segments { first_bytes: 40 << 10, largest_bytes: 80 << 10 };
+const SEGMENTS: Segments = Segments { first_bytes: 56 << 10, largest_bytes: 112 << 10 };
 /// Attempts at a change that may crash; later ones run without a crash.
 const ATTEMPTS: usize = 6;
 

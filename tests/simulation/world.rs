@@ -183,7 +183,7 @@ impl World {
     fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut random = Random(seed);
         let slices = random.between(1, 3) as usize;
-        let first_bytes = random.pick(&[40 << 10, 64 << 10]);
+        let first_bytes = random.pick(&[56 << 10, 80 << 10]);
         let segments = Segments { first_bytes, largest_bytes: first_bytes << random.below(2) };
         let snapshot_after_bytes = random.pick(&[16 << 10, 32 << 10, 64 << 10, 96 << 10]);
         let place = Place { generation: random.between(1, 3), slice: 0, file: 0 };
@@ -285,7 +285,7 @@ impl World {
                 self.disk.capacity = self.random.pick(&[
                     u64::MAX,
                     u64::MAX,
-                    40 << 10,
+                    56 << 10,
                     150 << 10,
                     300 << 10,
                     600 << 10,
