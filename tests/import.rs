@@ -195,10 +195,8 @@ fn history(seed: u64, now_ms: u64) -> Vec<Vec<u8>> {
         // Bodies at the feed's limits do not matter here, and a listed line is cut at 64 KiB.
         for line in split.iter().filter(|line| split.len() < 1_000 && line.len() <= 64 << 10) {
             let is_unlike = placed(line).is_none_or(|(user, at, id)| {
-                !times.contains(&(user, at))
-                    && !ids.contains(&(user, id))
-                    && times.insert((user, at))
-                    && ids.insert((user, id))
+                let (time, id) = ((user.clone(), at), (user, id));
+                !times.contains(&time) && !ids.contains(&id) && times.insert(time) && ids.insert(id)
             });
             if is_unlike && !is_blank(line) {
                 lines.push(line.to_vec());
@@ -323,7 +321,7 @@ fn same_answers(
     server: &Server,
     lines: &[Vec<u8>],
 ) -> Result<(), String> {
-    let users: BTreeSet<u64> =
+    let users: BTreeSet<String> =
         lines.iter().filter_map(|line| placed(line)).map(|(user, ..)| user).collect();
     let mut client = server.connect();
     for user in users {
