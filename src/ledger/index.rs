@@ -258,7 +258,7 @@ mod tests {
     }
 
     /// Ids that share the upper half of the hash which selects their slice, or all of their bits
-    /// but a few, are spread like others.
+    /// but a few, are spread like others. So are texts.
     #[test]
     fn chosen_users_are_found_as_fast_as_others() {
         let random = probes((0..100_000).map(|n| UserId::Number(number_with_hash(n) ^ n)));
@@ -266,7 +266,11 @@ mod tests {
             probes((0..100_000).map(|n| UserId::Number(number_with_hash(n | 7 << 40))));
         let strides =
             [0, 20, 32, 40, 47].map(|bits| probes((0..100_000).map(|n| UserId::Number(n << bits))));
-        for chosen in [shared_hash].iter().chain(&strides) {
+        let texts: Vec<_> = (0..).map(|n| format!("users:{n}")).take(1_600_000).collect();
+        let ids = texts.iter().map(|text| UserId::Text(text.as_bytes()));
+        let chosen = ids.clone().filter(|id| id.hash() >> 60 == 7).take(99_000);
+        let (plain, chosen) = (probes(ids.take(100_000)), probes(chosen));
+        for chosen in [shared_hash, plain, chosen].iter().chain(&strides) {
             assert!(*chosen < 1.25 * random, "{chosen} places instead of {random}");
         }
     }
