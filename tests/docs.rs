@@ -16,14 +16,14 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 /// A fenced block of a page.
-struct Block {
-    line: usize,
-    language: String,
-    text: String,
+pub struct Block {
+    pub line: usize,
+    pub language: String,
+    pub text: String,
 }
 
 /// The fenced blocks of a page, in order, without their indentation.
-fn blocks(page: &str) -> Vec<Block> {
+pub fn blocks(page: &str) -> Vec<Block> {
     let (mut blocks, mut open): (Vec<Block>, Option<(usize, Block)>) = (Vec::new(), None);
     for (number, line) in page.lines().enumerate() {
         let (text, indent) = (line.trim_start(), line.len() - line.trim_start().len());

@@ -25,6 +25,7 @@ mod drive;
 mod durability;
 mod exchange;
 mod faults;
+mod feeding;
 mod framing;
 mod full_disk;
 mod golden;
