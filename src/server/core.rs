@@ -208,14 +208,14 @@ impl Server {
             for (next, step) in prefetch_steps(reads, at, [PrefetchStep::User]) {
                 if let Location::Local(local_slice) = next.owner {
                     shared.owners[local_slice].prefetch(
-                        pending.read(next).user,
+                        pending.asked(next).user,
                         None,
                         step,
                         &Lookup::default(),
                     );
                 }
             }
-            let read = (pending.read(one), pending.conditions(one));
+            let read = (pending.asked(one), pending.conditions(one));
             connections.of(one.slot).answer(one, read, shared);
         }
         pending.clear();

@@ -17,7 +17,7 @@ pub struct PendingRead {
     pub slot: Slot,
     /// The owner of its user. If that is another core, a credit was taken.
     pub owner: Location,
-    /// What is read: see [`PendingReads::read`].
+    /// What is read: see [`PendingReads::asked`].
     read: ListedRead,
     /// Whether the connection stays open after the answer.
     pub persist: Persist,
@@ -63,7 +63,7 @@ impl PendingReads {
 
     /// What a pending read reads.
     #[inline]
-    pub fn read(&self, read: &PendingRead) -> Read<'_> {
+    pub fn asked(&self, read: &PendingRead) -> Read<'_> {
         read.read.of(&self.texts)
     }
 
