@@ -12,8 +12,8 @@
 //! - `feeder`: sends, and sends again.
 //! - `compare`: reads everything and compares.
 //!
-//! `PURSER_SCENARIO=full` has more users, seeds and fees. A failure prints its seed;
-//! `PURSER_SEED=n` repeats one.
+//! `PURSER_SCENARIO=full` has more users and seeds. A failure prints its seed; `PURSER_SEED=n`
+//! repeats one.
 
 mod book;
 mod compare;
@@ -41,7 +41,7 @@ const START: u64 = 1_650_000_000_000 / DAY * DAY;
 #[derive(Clone, Copy, Debug)]
 struct Form {
     users: usize,
-    /// Days before the outage, of which the last are a year after the first.
+    /// Days before the outage: more than the 400 that statistics keep, except in a tiny form.
     days: u64,
     /// Stories of a step.
     stories: u64,
@@ -51,7 +51,9 @@ struct Form {
 
 const TINY: Form = Form { users: 20, days: 45, stories: 6, busy: 1_000 };
 const SHORT: Form = Form { users: 300, days: 430, stories: 12, busy: 10_000 };
-const FULL: Form = Form { users: 3_000, days: 430, stories: 150, busy: 10 * MINUTE };
+/// Three million fees, for few users.
+const FEES_ABOVE_ALL: Form = Form { busy: 10 * MINUTE, ..SHORT };
+const FULL: Form = Form { users: 3_000, stories: 150, ..FEES_ABOVE_ALL };
 
 /// A finished run: its server, the book, and what was sent.
 struct Run {
@@ -60,7 +62,8 @@ struct Run {
     wallet: Wallet,
     feeders: [Feeder; 2],
     memories: Vec<Memory>,
-    late: u64,
+    /// Late lines, and those of them that are not of the fee account.
+    late: [u64; 2],
     planted: u64,
     /// Planted lines that are late only because of the number of entries after them.
     crowded_out: u64,
@@ -70,25 +73,27 @@ impl Run {
     /// Runs a form to its end; `Err` says which line was answered wrongly.
     fn of(form: Form, seed: u64) -> Result<Self, String> {
         let slices = [2, 3, 5][(seed % 3) as usize];
-        let server = with_slices(slices, || Server::start(&[]));
+        // A feeder may be idle for as long as the other sends millions of lines.
+        let flags = ["--idle-timeout-ms", "600000"];
+        let server = with_slices(slices, || Server::start(&flags));
         let outage = START + form.days * DAY + seed % 4 * STEP;
         let back = outage + OUTAGE * STEP;
-        // In the midst of the outage.
-        let busy = outage + 7 * HOUR;
+        // Early in the outage: B's share of it is a day late when B is back.
+        let busy = outage + HOUR;
         let mut run = Self {
             seed,
             wallet: Wallet::new(seed, form.users, START, (busy, busy + form.busy)),
             feeders: [Feeder::new(&server, seed ^ 1), Feeder::new(&server, seed ^ 2)],
             memories: vec![Memory::default(); form.users],
             server,
-            late: 0,
+            late: [0; 2],
             planted: 0,
             crowded_out: 0,
         };
         let end = back + [1, 2, 30, 200][(seed / 4 % 4) as usize] * STEP;
         let mut backlog = Vec::new();
         for step in (START..end).step_by(STEP as usize) {
-            let to = step + STEP;
+            let (to, is_out) = (step + STEP, (outage..back).contains(&step));
             if step == outage {
                 run.feeders[1].retry_now()?;
             }
@@ -98,11 +103,12 @@ impl Run {
             // A busy step is fed by the minute.
             let is_busy = (step..to).contains(&busy);
             let minutes = (busy..busy + form.busy).step_by(MINUTE as usize).filter(|_| is_busy);
+            // Much happens in the outage.
+            let stories = form.stories * if is_out { 20 } else { 1 };
             for to in minutes.chain([to]) {
-                let stories = form.stories / if is_busy { 10 } else { 1 };
-                run.step(to, stories, (outage..back).contains(&step).then_some(&mut backlog))?;
+                run.step(to, stories, is_out.then_some(&mut backlog))?;
             }
-            if is_busy || step / STEP % 100 == 0 {
+            if is_busy || (step / STEP).is_multiple_of(100) {
                 run.plant()?;
             }
         }
@@ -138,18 +144,21 @@ impl Run {
         Ok(())
     }
 
-    /// B sends its backlog, while A waits.
+    /// B sends its backlog, while A waits: what A books could make a user's ids of the backlog
+    /// forgotten before a retry, which `late=accept` would book twice.
     fn catch_up(&mut self, backlog: Vec<Entry>) -> Result<(), String> {
         self.feeders[1].feed(&self.wallet.names, backlog, true)?;
-        self.late += self.remember();
+        self.late = self.remember();
         Ok(())
     }
 
-    /// Notes what has been accepted. Returns how many lines were late.
-    fn remember(&mut self) -> u64 {
-        let mut late = 0;
+    /// Notes what has been accepted. Returns how many lines were late, as in [`Self::late`].
+    fn remember(&mut self) -> [u64; 2] {
+        let mut late = [0; 2];
         for (user, at) in self.feeders.iter_mut().flat_map(|feeder| feeder.accepted.drain(..)) {
-            late += u64::from(self.memories[user].is_late(at));
+            let is_late = self.memories[user].is_late(at);
+            late[0] += u64::from(is_late);
+            late[1] += u64::from(is_late && user != FEES);
             self.memories[user].accept(at);
         }
         late
@@ -158,16 +167,13 @@ impl Run {
     /// Sends kept requests again that are not remembered as a whole.
     fn plant(&mut self) -> Result<(), String> {
         let memories = &self.memories;
-        for feeder in &mut self.feeders {
-            for request in feeder.kept.clone() {
-                self.planted += feeder.plant(&request, |user, at| memories[user].is_late(at))?;
-                let is_crowded_out = |(user, at): (usize, u64)| {
-                    let memory = &memories[user];
-                    memory.is_late(at) && !memory.is_a_day_late(at)
-                };
-                let lines = request.lines.iter().map(|line| (line.0, line.1));
-                self.crowded_out += lines.filter(|line| is_crowded_out(*line)).count() as u64;
-            }
+        let [feeder, other] = &mut self.feeders;
+        for request in feeder.kept.iter().chain(&other.kept).cloned().collect::<Vec<_>>() {
+            self.planted += feeder.plant(&request, |user, at| memories[user].is_late(at))?;
+            let is_crowded_out = |(user, at, _): &&(usize, u64, String)| {
+                memories[*user].is_late(*at) && !memories[*user].is_a_day_late(*at)
+            };
+            self.crowded_out += request.lines.iter().filter(is_crowded_out).count() as u64;
         }
         Ok(())
     }
@@ -189,13 +195,15 @@ impl fmt::Display for Run {
         let [a, b] = self.feeders.each_ref().map(|feeder| feeder.counts);
         write!(
             f,
-            "{} lines sent in {} requests, {} retried, {} answers lost, {} late, {} planted \
-             ({} of them crowded out); {} entries of the fee account",
+            "{} lines sent in {} requests, {} retried, {} answers lost, {} late \
+             ({} of other accounts than that of fees), {} planted ({} of them crowded out); {} \
+             entries of the fee account",
             a.sent + b.sent,
             a.requests + b.requests,
             a.retried + b.retried,
             a.lost_answers + b.lost_answers,
-            self.late,
+            self.late[0],
+            self.late[1],
             self.planted,
             self.crowded_out,
             self.wallet.accounts[FEES].version()
@@ -203,24 +211,40 @@ impl fmt::Display for Run {
     }
 }
 
-#[test]
-fn a_wallet_that_never_asks() {
-    let is_full = std::env::var("PURSER_SCENARIO").is_ok_and(|form| form == "full");
-    let (form, cases) = if is_full { (FULL, 4) } else { (SHORT, 2) };
+/// Runs a form with some seeds.
+fn check(form: Form, cases: u32) {
     seeds::each(cases, |seed| {
-        let again = format!("seed {seed}: PURSER_SEED={seed} cargo test --test purser scenario");
+        let again = |error| {
+            format!(
+                "seed {seed}: PURSER_SEED={seed} cargo test --test purser scenario\n\
+                     {form:?}: {error}"
+            )
+        };
         let began = Instant::now();
-        let run = Run::of(form, seed).map_err(|error| format!("{again}\n{error}"))?;
+        let run = Run::of(form, seed).map_err(again)?;
         let sent = began.elapsed();
-        let reads = run.compare().map_err(|error| format!("{again}\n{error}"))?;
+        let reads = run.compare().map_err(again)?;
+        let all = began.elapsed();
+        println!("scenario, seed {seed}, {} users: {run}", form.users);
         println!(
-            "scenario, seed {seed}: {run}; {reads} reads compared; {sent:?} to send, {:?} in all",
-            began.elapsed()
+            "scenario, seed {seed}: {reads} reads compared; {all:.1?}, of it {sent:.1?} to send"
         );
-        // All kinds of events have occurred.
-        assert!(run.late > 0 && run.planted > 0 && (run.crowded_out > 0 || !is_full), "{again}");
+        let is_crowded = form.busy < MINUTE || run.crowded_out > 0;
+        if run.late[1] == 0 || run.planted == 0 || !is_crowded {
+            return Err(again("no late lines, or none planted".to_owned()));
+        }
         Ok(())
     });
+}
+
+#[test]
+fn a_wallet_that_never_asks() {
+    if std::env::var("PURSER_SCENARIO").is_ok_and(|form| form == "full") {
+        check(FULL, 5);
+    } else {
+        check(SHORT, 3);
+        check(FEES_ABOVE_ALL, 1);
+    }
 }
 
 /// A book that lacks a posting, or a hold, differs in that user's reads and in no other's.

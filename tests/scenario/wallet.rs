@@ -235,12 +235,13 @@ impl Wallet {
                     );
                 }
             }
-            // Above what was held, which closes it; and once more after that.
+            // Above what was held, which closes it.
             6 => {
                 let (at, terms, more) = (self.later(&mut at), some(self), self.amount());
                 let last = self.random.coin();
                 capture(self, at, terms, held + more, last);
             }
+            // Captured and voided again after it is closed.
             7 => {
                 let (first, terms) = (self.later(&mut at), some(self));
                 capture(self, first, terms, held, false);
@@ -255,10 +256,10 @@ impl Wallet {
                 let deed = Deed::Hold { id: Some(id.clone()), terms, amount };
                 self.plan_new(side, user, at1, deed);
                 let (at2, terms) = (self.later(&mut at), some(self));
-                let amount = Some(held);
-                self.plan_new(side, user, at2, Deed::Void { id: id.clone(), terms, amount });
+                let deed = Deed::Void { id: id.clone(), terms, amount: Some(held) };
+                self.plan_new(side, user, at2, deed);
                 let (at3, terms) = (self.later(&mut at), some(self));
-                capture(self, at3, terms, amount.unwrap_or(0) / 2, true);
+                capture(self, at3, terms, amount / 2, true);
             }
             _ => {
                 let (at, terms) = (self.later(&mut at), some(self));
