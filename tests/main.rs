@@ -46,6 +46,7 @@ mod pipelining;
 mod real_data;
 mod repartition;
 mod replicas;
+mod scenario;
 mod scheduler;
 mod seeds;
 mod shutdown;
