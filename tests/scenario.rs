@@ -211,13 +211,18 @@ impl fmt::Display for Run {
     }
 }
 
+fn is_full() -> bool {
+    std::env::var("PURSER_SCENARIO").is_ok_and(|form| form == "full")
+}
+
 /// Runs a form with some seeds.
 fn check(form: Form, cases: u32) {
     seeds::each(cases, |seed| {
         let again = |error| {
+            let full = if is_full() { " PURSER_SCENARIO=full" } else { "" };
             format!(
-                "seed {seed}: PURSER_SEED={seed} cargo test --test purser scenario\n\
-                     {form:?}: {error}"
+                "seed {seed}, again: PURSER_SEED={seed}{full} cargo test --test purser scenario\n\
+                 {form:?}: {error}"
             )
         };
         let began = Instant::now();
@@ -239,7 +244,7 @@ fn check(form: Form, cases: u32) {
 
 #[test]
 fn a_wallet_that_never_asks() {
-    if std::env::var("PURSER_SCENARIO").is_ok_and(|form| form == "full") {
+    if is_full() {
         check(FULL, 5);
     } else {
         check(SHORT, 3);

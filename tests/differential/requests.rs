@@ -29,6 +29,12 @@ const TARGETS: &[&str] = &[
     "/v1/users/%2e%2e/balance", "/v1/users/%2E/stats", "/v1/%65ntries", "/%2e/v1/users/42/balance",
     "http://test/v1/users/%34%32/b%61lance", "http://test/v1/users/42/balance",
     "http://test/v1/users/42/stats?window=lifetime", "http://test/nowhere",
+    "/v1/users/users:42/balance", "/v1/users/users%3A42/balance", "/v1/users/users%3a4%32/balance",
+    "/v1/users/Users:42/balance", "/v1/users/*/balance", "/v1/users/.../balance",
+    "/v1/users/a+b/balance", "/v1/users/a%2Bb/balance", "/v1/users/~_.-:@/balance",
+    "/v1/users/%2Ea/balance", "/v1/users/a%00/balance", "/v1/users/a;b/balance",
+    "/v1/users/0123456789012345678901234567890123456789012345678901234567890123/balance",
+    "/v1/users/01234567890123456789012345678901234567890123456789012345678901234/balance",
 ];
 
 /// Values of `content-type`.
@@ -91,13 +97,15 @@ const STATS_QUERIES: &[&str] = &[
     "?window=lifetime&kind=top%75p",
 ];
 
-/// The first request: user 42 gets two entries and user 7 one; user 5 has none.
+/// The first request: users 42 and `users:42` get two entries and user 7 one; user 5 has none.
 pub fn opening() -> Vec<u8> {
     let mut body = Vec::new();
     for (entry, user, kind, at_ms) in [
-        (1, 42, "gift_sent", 1_700_000_000_000_u64),
-        (2, 42, "topup", 1_700_000_900_000),
-        (3, 7, "topup", 0),
+        (1, "42", "gift_sent", 1_700_000_000_000_u64),
+        (2, "42", "topup", 1_700_000_900_000),
+        (3, "7", "topup", 0),
+        (1, "users:42", "gift_sent", 1_700_000_000_000),
+        (2, "users:42", "topup", 1_700_000_900_000),
     ] {
         body.extend(line(entry, user, kind, at_ms));
         body.push(b'\n');
@@ -105,7 +113,7 @@ pub fn opening() -> Vec<u8> {
     feed(body)
 }
 
-fn line(entry: u64, user: u64, kind: &str, at_ms: u64) -> Vec<u8> {
+fn line(entry: u64, user: &str, kind: &str, at_ms: u64) -> Vec<u8> {
     format!(
         "{{\"entry_id\":\"{entry}\",\"user_id\":\"{user}\",\"currency\":\"COIN\",\
          \"kind\":\"{kind}\",\"direction\":\"credit\",\"amount\":{entry},\"at_ms\":{at_ms}}}"
@@ -276,7 +284,7 @@ fn queries() -> Vec<Vec<u8>> {
 }
 
 fn framing() -> Vec<Vec<u8>> {
-    let entry = line(50, 9, "topup", 1_000);
+    let entry = line(50, "9", "topup", 1_000);
     let balance =
         br#"{"requests":[{"user_id":"9","read":"balance"},{"user_id":"5","read":"balance"}]}"#;
     let mut all = Vec::new();
@@ -322,7 +330,7 @@ fn lengths() -> Vec<Vec<u8>> {
         }
     }
     for target in
-        ["/v1/users/42/balance", "/v1/users/x/balance", "/v1/batch", "/readyz", "/nowhere"]
+        ["/v1/users/42/balance", "/v1/users/*/balance", "/v1/batch", "/readyz", "/nowhere"]
     {
         for method in ["GET", "HEAD", "OPTIONS", "DELETE", "PATCH"] {
             all.push(chunked_by(method, target, "", b"", 1, ""));
@@ -338,7 +346,7 @@ fn lengths() -> Vec<Vec<u8>> {
 
 /// Feeds with blank lines, lines that only look blank, and voids without `pending_id`.
 fn lines() -> Vec<Vec<u8>> {
-    let entry = line(55, 9, "topup", 1_000);
+    let entry = line(55, "9", "topup", 1_000);
     let entry = String::from_utf8(entry).expect("an entry is text");
     let void = r#"{"entry_id":"56","user_id":"9","at_ms":1000,"state":"voided"}"#;
     let with = |members: &str| void.replace('}', &format!(",{members}}}"));
@@ -406,7 +414,7 @@ fn chunked_by(
 
 /// Bodies of exactly a limit's size, and one byte or item above it.
 fn sizes() -> Vec<Vec<u8>> {
-    let entry = line(60, 10, "topup", 1_000);
+    let entry = line(60, "10", "topup", 1_000);
     let padded = |body: &[u8], size: usize| [body, &vec![b' '; size - body.len()]].concat();
     let list = |count: usize| {
         format!("[{}]", vec![r#"{"user_id":"42","read":"balance"}"#; count].join(","))
@@ -443,7 +451,7 @@ fn sizes() -> Vec<Vec<u8>> {
 pub fn pipeline() -> Vec<Vec<u8>> {
     let balance = get("/v1/users/11/balance").into_bytes();
     let stats = get("/v1/users/11/stats?window=lifetime").into_bytes();
-    let entry = |id| feed(line(id, 11, "topup", 1_000 * id));
+    let entry = |id| feed(line(id, "11", "topup", 1_000 * id));
     let both = batch(
         r#"{"requests":[{"user_id":"11","read":"balance"},{"user_id":"5","read":"balance"}]}"#,
     );

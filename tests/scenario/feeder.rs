@@ -22,7 +22,7 @@ const RETRY_WITHIN: u64 = 40;
 /// Time from the oldest line of a request to its newest.
 const SPAN: u64 = 20 * HOUR;
 /// Requests kept for a much later retry.
-const KEPT: usize = 16;
+const KEPT: usize = 32;
 
 /// A request as it was sent.
 pub struct Request {
@@ -125,7 +125,7 @@ impl Feeder {
         self.accepted.extend(request.lines.iter().map(|line| (line.0, line.1)));
         if self.kept.len() < KEPT {
             self.kept.push(Arc::clone(&request));
-        } else if self.random.in_thousand(30) {
+        } else if self.random.in_thousand(60) {
             let place = self.random.below(KEPT as u64) as usize;
             self.kept[place] = Arc::clone(&request);
         }

@@ -9,9 +9,6 @@ use crate::simulation::random::Random;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Whether half of the users have ids that are text.
-const TEXT_IDS: bool = false;
-
 /// The account that takes a fee of everything.
 pub const FEES: usize = 0;
 
@@ -334,11 +331,11 @@ impl Wallet {
     }
 }
 
-/// The name of a user: a number, small or large, or a text where there are texts.
+/// The name of a user: a number, small or large, or a text.
 fn name(random: &mut Random, user: usize) -> String {
     match user % 4 {
-        1 if TEXT_IDS => format!("users:{user}"),
-        3 if TEXT_IDS => uuid(random),
+        1 => format!("users:{user}"),
+        3 => uuid(random),
         0 => format!("{}", u64::MAX - user as u64),
         _ => format!("{}", 1_000 + user),
     }

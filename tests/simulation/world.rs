@@ -13,8 +13,7 @@ use super::oracle::{Draft, History, Oracle, version_of};
 use super::random::Random;
 use crate::offline::Figures;
 use crate::users;
-use purser::journal::frame::Kind;
-use purser::journal::{File, Place, frame, manifest, record};
+use purser::journal::{File, Place, frame, frame::Kind, manifest, record};
 use purser::ledger::book::Replayed;
 use purser::ledger::entry::{Rejection, Verdict};
 use purser::ledger::secret::Secret;
@@ -525,8 +524,7 @@ impl World {
                 self.counts.add("accepted", u64::from(verdict == Verdict::Accepted));
                 answer.acknowledges.push(draft);
             }
-            let node = &self.nodes[slice];
-            let user = users::of(draft.user);
+            let (node, user) = (&self.nodes[slice], users::of(draft.user));
             answer.shows.push((user, version_of(&node.slice, user)));
             answer.position = answer.position.max(position);
         }
