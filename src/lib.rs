@@ -146,6 +146,7 @@
 //! src/cli/serve/loading.rs   waits until all data is loaded
 //! src/cli/serve/logging.rs   log: lines on standard error that nobody waits for
 //! src/cli/serve/summary.rs  final summary
+//! src/cli/export.rs          `purser export`: one user as JSON
 //! src/cli/verify/mod.rs      `purser verify`
 //! src/cli/verify/check.rs    checks one slice: recovery, then each user's image
 //! src/cli/verify/faults.rs   faults of the data, as against errors of the check

@@ -325,7 +325,7 @@ fn wrapped(sentence: &str, first: &str, next: &str) -> String {
 #[test]
 fn the_flags_are_those_of_the_program() {
     let mut text = String::new();
-    for command in ["serve", "import", "verify"] {
+    for command in ["serve", "import", "verify", "export"] {
         let (code, help, _) = run(purser().args([command, "--help"]).env("COLUMNS", "100"));
         assert_eq!(code, Some(0));
         write!(text, "## purser {command}\n\n```text\n{}```\n\n", trimmed(&help)).expect("text");

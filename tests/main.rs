@@ -24,6 +24,7 @@ mod docs;
 mod drive;
 mod durability;
 mod exchange;
+mod export;
 mod faults;
 mod feeding;
 mod framing;

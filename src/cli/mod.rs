@@ -3,6 +3,7 @@
 //! The flags of `serve` are in [`crate::config`]; the flags and help of the other commands are in
 //! their modules.
 
+pub mod export;
 pub mod import;
 mod progress;
 pub mod serve;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 /// Exit code for an invalid command line; 1 is for any other failure.
 pub const USAGE: u8 = 2;
-/// Exit code of `verify` for damaged data.
+/// Exit code of `verify` and `export` for damaged data.
 pub const FAULT: u8 = 3;
 /// Exit code of `import` if some lines were rejected.
 pub const REJECTED: u8 = 4;
@@ -35,6 +36,8 @@ enum Command {
     Serve(Flags),
     /// Import a history of entries into a new data directory
     Import(import::Arguments),
+    /// Print all that a data directory holds of one user, as JSON
+    Export(export::Arguments),
     /// Check a data directory and print a summary of its contents
     Verify(verify::Arguments),
 }
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(flags) => serve::run(flags).map(|()| ExitCode::SUCCESS),
         Command::Import(arguments) => import::run(arguments),
+        Command::Export(arguments) => export::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match result {

@@ -118,6 +118,12 @@ impl GrainEdges {
         }
     }
 
+    /// The range of the grain that holds time `t`.
+    pub const fn around(&self, t: u64) -> Range {
+        let from_ms = floor(t, self.at(t));
+        Range { from_ms, to_ms: from_ms + self.at(t) }
+    }
+
     /// The range that is answered exactly for a window that ends with the bucket of `at`. Edges are
     /// widened to the grain, and limited to what is kept.
     ///

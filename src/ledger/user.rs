@@ -24,6 +24,7 @@ use super::window::{DedupWindow, Restarts};
 use super::{CURRENCIES_PER_USER, GROUPS_PER_USER};
 use crate::prefetch;
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
 
 /// End of a time range without an end, in milliseconds: after every bucket.
 const END_MS: u64 = Bucket::MAX as u64 * BUCKET_MS;
@@ -336,6 +337,38 @@ impl User {
         });
         stats.iter().filter(|s| s.tally.count > 0 && query.matches(s)).copied().for_each(visit);
         true
+    }
+
+    /// Calls `visit` with each open hold, sorted by id, and with its currency and kind.
+    pub fn visit_holds(&self, names: &Names, mut visit: impl FnMut(&Hold, Currency, &str)) {
+        for hold in self.rare.iter().flat_map(|rare| rare.holds.iter()) {
+            let currency = self.balances[usize::from(hold.currency)].currency;
+            visit(hold, currency, names.name(hold.kind));
+        }
+    }
+
+    /// Calls `visit` with the figures of each group by time, as fine as they are exact: sorted by
+    /// currency, kind, direction and time, each with its range. It has no bound: not for a server.
+    pub fn visit_rows(&self, names: &Names, mut visit: impl FnMut(Range, &Stat<'_>)) {
+        let edges = GrainEdges::of(self.as_of);
+        let mut tallies = BTreeMap::<(u8, u64), Tally>::new();
+        let mut work = VisitWork { bytes_left: usize::MAX, blocks: 0 };
+        let (runs, kept) = (self.runs().map(Runs::runs), self.range_from(edges.days_from));
+        counters::visit(&self.packed, runs, kept, 0, &mut work, |row| {
+            let from_ms = edges.around(u64::from(row.bucket) * BUCKET_MS).from_ms;
+            tallies.entry((row.group, from_ms)).or_insert(Tally::EMPTY).add(row.tally);
+        });
+        let mut stats: Vec<_> = (0..).zip(Groups::of(&self.packed).iter()).collect();
+        let name = |key: GroupKey| {
+            (self.balances[usize::from(key.currency)].currency, names.name(key.kind), key.direction)
+        };
+        stats.sort_unstable_by_key(|(_, group)| name(group.key));
+        for (number, group) in stats {
+            let (currency, kind, direction) = name(group.key);
+            for (&(_, from_ms), &tally) in tallies.range((number, 0)..=(number, u64::MAX)) {
+                visit(edges.around(from_ms), &Stat { currency, kind, direction, tally });
+            }
+        }
     }
 
     /// Adds more of the rows within `range` to `sums`, about `bytes_left` bytes of them, which is

@@ -57,6 +57,7 @@ pub struct Total {
 }
 
 impl Total {
+    /// Adds a slice.
     pub fn add(&mut self, checked: &Checked) {
         let book = checked.slice.book();
         self.users += book.users() as u64;
@@ -64,8 +65,8 @@ impl Total {
     }
 }
 
-/// Recovers and checks a slice.
-pub fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
+/// Recovers a slice, without a change of its files.
+pub fn recovered(directory: &SliceDirectory) -> Result<(Slice, Report, Recovered), Error> {
     let manifest = directory.manifest().map_err(faults::judged)?;
     let faulty = |error| faults::of_recovery(directory, error);
     let mut slice = Slice::new(usize::MAX, random::secret()?);
@@ -76,8 +77,12 @@ pub fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
     while !source::step(&mut recovery, &mut slice, &mut files).map_err(faulty)? {
         progress.at(recovery.report().bytes, recovery.report().bytes_total);
     }
-    drop(progress);
-    let (report, found) = (*recovery.report(), recovery.finish());
+    Ok((slice, *recovery.report(), recovery.finish()))
+}
+
+/// Recovers and checks a slice.
+pub fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
+    let (slice, report, found) = recovered(directory)?;
     let book = slice.book();
     let summary = Summary::of(book).and_then(|summary| {
         agree(summary.versions, book.entries(), report.snapshot_entries + report.replayed)?;

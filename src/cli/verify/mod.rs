@@ -10,8 +10,8 @@
 //! Nothing is changed. A fault ends the check. Anything else worth reporting, such as a torn write,
 //! is printed as a note, and the check continues.
 
-mod check;
-mod faults;
+pub mod check;
+pub mod faults;
 mod report;
 mod unused_files;
 

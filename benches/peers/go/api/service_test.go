@@ -667,7 +667,8 @@ func TestUserIDs(t *testing.T) {
 			`{"user_id":"`+u.id+`","read":"stats","window":"lifetime"}`)
 		wants = append(wants, balance, past, stats)
 	}
-	items = append(items, `{"user_id":"\u0061b","read":"balance"}`, `{"user_id":"00","read":"balance"}`,
+	items = append(items, `{"user_id":"\u0061b","read":"balance"}`,
+		`{"user_id":"00","read":"balance"}`,
 		`{"user_id":"users:7","read":"stats","window":"1h"}`)
 	wants = append(wants, wants[3*5])
 	for _, id := range []string{"00", "users:7"} {

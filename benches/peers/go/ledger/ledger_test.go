@@ -38,8 +38,10 @@ func pending(id uint64, d Direction, amount, at int64) Entry {
 }
 
 func settle(id, hold uint64, amount, at int64) Entry {
-	return Entry{ID: ID{0, id}, User: user42, HasAmount: true, Amount: amount, AtMs: at, Action: Settle,
-		Hold: ID{0, hold}, Final: true}
+	return Entry{
+		ID: ID{0, id}, User: user42, HasAmount: true, Amount: amount, AtMs: at, Action: Settle,
+		Hold: ID{0, hold}, Final: true,
+	}
 }
 
 func void(id, hold uint64, at int64) Entry {
