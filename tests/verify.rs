@@ -292,7 +292,8 @@ fn an_unreadable_directory_is_no_fault() {
     for (from, to, part) in [
         ("purser data 3", "purser data 1", "has format version 1; this program reads version 3"),
         ("purser data 3", "purser data 4", "has format version 4; this program reads version 3"),
-        ("hash 1", "hash 2", "distributes users by hash version 2"),
+        ("hash 2", "hash 1", "distributes users by hash version 1; this program uses version 2"),
+        ("hash 2", "hash 3", "distributes users by hash version 3; this program uses version 2"),
     ] {
         let text = good.replace(from, to);
         let (text, _) = text.split_once("crc32c").unwrap();
