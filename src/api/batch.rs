@@ -92,7 +92,7 @@ impl ParsedBody<'_> {
     }
 
     fn items(&mut self, reader: &mut Reader<'_>) -> Result<(), NotJson> {
-        let mut first = true;
+        let (mut first, mut scratch) = (true, [0; TEXT_BYTES]);
         while reader.another(&mut first, b']')? {
             let index = self.items;
             self.items += 1;
@@ -101,7 +101,6 @@ impl ParsedBody<'_> {
                 reader.value()?;
                 continue;
             }
-            let mut scratch = [0; TEXT_BYTES];
             match item(reader, &mut scratch)? {
                 Ok(read) => self.reads.push(read),
                 Err(problem) => {

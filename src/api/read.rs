@@ -51,11 +51,17 @@ impl ListedRead {
         Self { user: ListedId::new(user, texts), currency, what }
     }
 
-    /// The read.
+    /// The read. `texts` is what it was created with.
     #[inline]
     pub fn of(self, texts: &[u8]) -> Read<'_> {
         let Self { user, currency, what } = self;
         Read { user: user.of(texts), currency, what }
+    }
+
+    /// The user to read.
+    #[inline]
+    pub fn user<'t>(&self, texts: &'t [u8]) -> UserId<'t> {
+        self.user.of(texts)
     }
 }
 
@@ -93,15 +99,15 @@ impl Reads {
         self.reads.iter().map(|read| read.of(&self.texts))
     }
 
-    /// The reads as they are listed: see [`Self::of`].
+    /// The reads as they are listed: see [`Self::user`].
     pub fn listed(&self) -> &[ListedRead] {
         &self.reads
     }
 
-    /// A read of this list.
+    /// The user of a read of this list.
     #[inline]
-    pub fn of(&self, read: &ListedRead) -> Read<'_> {
-        read.of(&self.texts)
+    pub fn user(&self, read: &ListedRead) -> UserId<'_> {
+        read.user(&self.texts)
     }
 
     /// Removes all reads. Keeps the memory.

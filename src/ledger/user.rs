@@ -74,9 +74,10 @@ impl User {
     /// The user's id.
     #[inline]
     pub fn id(&self) -> UserId<'_> {
-        match self.packed.get(Section::TextId) {
-            [] => UserId::Number(self.number),
-            text => UserId::Text(text),
+        if self.packed.has_text_id() {
+            UserId::Text(self.packed.get(Section::TextId))
+        } else {
+            UserId::Number(self.number)
         }
     }
 

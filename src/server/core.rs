@@ -208,7 +208,7 @@ impl Server {
             for (next, step) in prefetch_steps(reads, at, [PrefetchStep::User]) {
                 if let Location::Local(local_slice) = next.owner {
                     shared.owners[local_slice].prefetch(
-                        pending.asked(next).user,
+                        pending.user(next),
                         None,
                         step,
                         &Lookup::default(),

@@ -139,7 +139,7 @@ impl Connection {
         for (at, read) in reads.iter().enumerate() {
             let steps = [PrefetchStep::Index, PrefetchStep::User];
             for (next, step) in prefetch_steps(reads.listed(), at, steps) {
-                let user = reads.of(next).user;
+                let user = reads.user(next);
                 if let Location::Local(local_slice) = topology.owner(user) {
                     owners[local_slice].prefetch(user, None, step, &Lookup::default());
                 }

@@ -100,7 +100,7 @@ impl Shared {
     fn answer_item(&mut self, request: &mut Request, left: &mut usize) -> bool {
         self.prefetch_items(request);
         let user = request.next_item().1.user;
-        let is_other = |frozen: &FrozenUser| request.item(frozen.item).user != user;
+        let is_other = |frozen: &FrozenUser| request.user(frozen.item) != user;
         if request.frozen.as_deref().is_some_and(is_other) {
             self.thaw(request);
         }
@@ -157,7 +157,7 @@ impl Shared {
     fn prefetch_items(&self, request: &Request) {
         let steps = [PrefetchStep::Index, PrefetchStep::User];
         for (&next, step) in prefetch_steps(&request.order, request.answered, steps) {
-            self.prefetch(request.item(next).user, step);
+            self.prefetch(request.user(next), step);
         }
     }
 

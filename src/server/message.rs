@@ -439,6 +439,15 @@ impl Request {
         if self.job == Job::Read { self.read.of(&self.texts) } else { self.reads.get(n as usize) }
     }
 
+    /// The user of item `n`.
+    pub(super) fn user(&self, n: u32) -> UserId<'_> {
+        if self.job == Job::Read {
+            self.read.user(&self.texts)
+        } else {
+            self.reads.user(&self.reads.listed()[n as usize])
+        }
+    }
+
     /// The item that is answered next, and its number.
     pub(super) fn next_item(&self) -> (u32, Read<'_>) {
         let number = self.order[self.answered];

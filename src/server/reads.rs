@@ -9,6 +9,7 @@ use super::machine::Slot;
 use super::topology::Location;
 use crate::api::read::{ListedRead, Read};
 use crate::http::response::Persist;
+use crate::ledger::id::UserId;
 
 /// A pending read of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +66,12 @@ impl PendingReads {
     #[inline]
     pub fn asked(&self, read: &PendingRead) -> Read<'_> {
         read.read.of(&self.texts)
+    }
+
+    /// The user of a pending read.
+    #[inline]
+    pub fn user(&self, read: &PendingRead) -> UserId<'_> {
+        read.read.user(&self.texts)
     }
 
     /// The conditions of a read.

@@ -256,7 +256,7 @@ impl Shared {
                 prefetch_steps(&incoming, count, [PrefetchStep::Index, PrefetchStep::User])
             {
                 if next.job == Job::Read {
-                    self.prefetch(next.item(0).user, step);
+                    self.prefetch(next.user(0), step);
                 }
             }
             if incoming[count].job == Job::Read {
