@@ -191,6 +191,7 @@
 //! src/ledger/memory.rs       prefetch steps of a user lookup; block sizes
 //! src/ledger/image.rs        a user as bytes, and back
 //! src/ledger/cursor.rs       reader of untrusted bytes
+//! src/ledger/texts.rs        texts of user ids
 //! src/ledger/index.rs        user id to slot: extendible hashing
 //! src/ledger/book.rs         the users of one slice
 //!

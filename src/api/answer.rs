@@ -139,7 +139,7 @@ fn write_stats(
 
 fn write_head(out: &mut Vec<u8>, view: View<'_>) {
     out.extend_from_slice(b"{\"user_id\":\"");
-    view.user.id().write(out);
+    view.id.write(out);
     out.extend_from_slice(b"\",\"version\":");
     number(out, view.user.version());
 }

@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
 
 /// All of a user, as JSON that ends with a line feed.
 fn document(view: View<'_>) -> String {
-    let View { user, names } = view;
+    let View { id, user, names } = view;
     let (mut balances, mut holds) = (Vec::new(), Vec::new());
     user.visit_balances(|balance| {
         balances.push(json(&Balance {
@@ -121,7 +121,7 @@ fn document(view: View<'_>) -> String {
     format!(
         "{{\"user_id\":\"{}\",\"version\":{},\"as_of_ms\":{},\n \"balances\":{},\n \"holds\":{},\n \
          \"lifetime\":{},\n \"rows\":{}}}\n",
-        user.id(),
+        id,
         user.version(),
         user.as_of().0,
         list(&balances),

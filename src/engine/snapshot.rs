@@ -8,6 +8,7 @@ use super::directory::SliceDirectory;
 use super::files::Files;
 use crate::journal::Place;
 use crate::journal::manifest::SliceManifest;
+use crate::ledger::id::UserId;
 use crate::ledger::names::Names;
 use crate::ledger::user::User;
 use crate::slice::disk::Task;
@@ -35,8 +36,8 @@ impl Snapshot {
     }
 
     /// Adds a user with at least one accepted entry.
-    pub fn add(&mut self, user: &User) -> Result<(), Failure> {
-        self.writer.add(user, &mut |task| self.asked.push(task));
+    pub fn add(&mut self, id: UserId<'_>, user: &User) -> Result<(), Failure> {
+        self.writer.add(id, user, &mut |task| self.asked.push(task));
         self.work()
     }
 

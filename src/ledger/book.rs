@@ -11,11 +11,12 @@ use super::amount::is_kind;
 use super::effect::Effect;
 use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
-use super::image::{LAST_VERSION, Malformed};
+use super::image::{LAST_VERSION, Loaded, Malformed};
 use super::index::{Index, KnownUser, UserSlot};
 use super::memory::{Lookup, PrefetchStep};
 use super::names::{KindId, Names};
 use super::secret::Secret;
+use super::texts::Texts;
 use super::time::Millis;
 use super::user::User;
 use crate::prefetch;
@@ -38,6 +39,8 @@ const _: () = assert!(CHUNK_USERS.is_power_of_two(), "the chunk number is a slot
 /// A borrowed user, with the kind names of its slice.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
+    /// The user's id.
+    pub id: UserId<'a>,
     /// The user.
     pub user: &'a User,
     /// Names of the kinds that the user's groups and holds refer to.
@@ -81,6 +84,7 @@ pub struct Book {
     chunks: Vec<Vec<User>>,
     index: Index,
     names: Names,
+    texts: Texts,
     heap_bytes: usize,
     /// Resident memory of the users' blocks, per mille of `heap_bytes`, as last measured.
     resident_permille: usize,
@@ -96,6 +100,7 @@ impl Book {
             chunks: Vec::new(),
             index: Index::new(secret),
             names: Names::new(secret),
+            texts: Texts::default(),
             heap_bytes: 0,
             resident_permille: LEAST_RESIDENT_PERMILLE,
             entries: 0,
@@ -106,7 +111,7 @@ impl Book {
     /// The user's slot; `None` if no entry of this user was ever accepted.
     #[inline]
     pub fn find(&self, id: UserId<'_>) -> Option<UserSlot> {
-        self.index.find(id, |slot| self.user(slot).is(id))
+        self.index.find(id, |slot| self.user(slot).is(id, &self.texts))
     }
 
     /// The user in a slot returned by [`Self::find`].
@@ -115,10 +120,17 @@ impl Book {
         at(&self.chunks, slot)
     }
 
-    /// The user in a slot, with the names of its kinds.
+    /// The id of the user in a slot.
+    #[inline]
+    pub fn id(&self, slot: UserSlot) -> UserId<'_> {
+        self.user(slot).id(&self.texts)
+    }
+
+    /// The user in a slot, with its id and the names of its kinds.
     #[inline]
     pub fn view(&self, slot: UserSlot) -> View<'_> {
-        View { user: self.user(slot), names: &self.names }
+        let user = self.user(slot);
+        View { id: user.id(&self.texts), user, names: &self.names }
     }
 
     /// Runs one prefetch step of a lookup of user `id`, and of the tables that booking `entry`
@@ -226,7 +238,7 @@ impl Book {
         let user = match slot {
             Some(slot) => self.user(slot),
             None => {
-                new_user = User::new(entry.user);
+                new_user = User::default();
                 &new_user
             }
         };
@@ -254,7 +266,9 @@ impl Book {
 
     /// Puts a loaded user into the next slot, even above the memory mark. The caller must then
     /// [index](Self::index) it. The user must have been loaded with this book's number of kinds.
-    pub fn restore(&mut self, user: User) -> Result<UserSlot, Malformed> {
+    pub fn restore(&mut self, loaded: Loaded<'_>) -> Result<UserSlot, Malformed> {
+        let Loaded { mut user, id } = loaded;
+        user.name(id, &mut self.texts);
         let entries =
             self.entries.checked_add(user.version()).filter(|&entries| entries <= LAST_VERSION);
         self.entries = entries.ok_or(Malformed("the number of all entries fits 64 bits"))?;
@@ -264,10 +278,10 @@ impl Book {
 
     /// Adds a restored user to the index, so that [`Self::find`] returns it.
     pub fn index(&mut self, slot: UserSlot) -> Result<(), Malformed> {
-        let Self { index, chunks, .. } = self;
-        let id = at(chunks, slot).id();
+        let Self { index, chunks, texts, .. } = self;
+        let id = at(chunks, slot).id(texts);
         index
-            .insert(id, slot, |other| at(chunks, other).is(id))
+            .insert(id, slot, |other| at(chunks, other).is(id, texts))
             .map_err(|KnownUser| Malformed("a user is stored once"))
     }
 
@@ -276,7 +290,7 @@ impl Book {
     /// ([`Self::store_next_piece`]), until [`Self::end_storing`].
     pub fn begin_storing(&mut self, slot: UserSlot, out: &mut Vec<u8>) -> usize {
         let user = self.user(slot);
-        user.store_head(out);
+        user.store_head(self.id(slot), out);
         let pieces = user.pieces();
         if pieces > 0 {
             at_mut(&mut self.chunks, slot).freeze();
@@ -318,8 +332,8 @@ impl Book {
     }
 
     fn add_user(&mut self, id: UserId<'_>) -> UserSlot {
-        let user = User::new(id);
-        self.heap_bytes += user.heap_bytes();
+        let mut user = User::default();
+        user.name(id, &mut self.texts);
         let slot = self.push(user);
         self.index.insert(id, slot, |_| false).expect("the index confirms no user");
         slot
@@ -356,8 +370,10 @@ impl Book {
 
     /// The ledger's resident memory, in bytes, compared with the memory mark.
     pub fn bytes(&self) -> usize {
-        let tables =
-            self.chunks.len() * CHUNK_BYTES + self.index.heap_bytes() + self.names.heap_bytes();
+        let tables = self.chunks.len() * CHUNK_BYTES
+            + self.index.heap_bytes()
+            + self.names.heap_bytes()
+            + self.texts.heap_bytes();
         tables + tables / BYTES_PER_TABLE_GAP + self.heap_bytes / 1_000 * self.resident_permille
     }
 }
@@ -439,7 +455,8 @@ mod tests {
             );
         }
         let mut image = Vec::new();
-        (0..book.users() as UserSlot).for_each(|slot| book.user(slot).store(&mut image));
+        (0..book.users() as UserSlot)
+            .for_each(|slot| book.user(slot).store(book.id(slot), &mut image));
         let mut other = Book::new(0, Secret::default());
         other.presize(book.users(), image.len());
         for name in book.names().iter() {

@@ -161,6 +161,26 @@ impl ListedId {
     }
 }
 
+/// User id by value, for the few that are kept outside of a book and of lists.
+#[derive(Clone, Debug)]
+pub struct OwnedId {
+    id: ListedId,
+    text: Vec<u8>,
+}
+
+impl OwnedId {
+    /// Copies an id.
+    pub fn new(id: UserId<'_>) -> Self {
+        let mut text = Vec::new();
+        Self { id: ListedId::new(id, &mut text), text }
+    }
+
+    /// The id.
+    pub fn get(&self) -> UserId<'_> {
+        self.id.of(&self.text)
+    }
+}
+
 /// Entry id: 128 bits, the value of a UUID in any case or of a decimal integer, or the hash of any
 /// other text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

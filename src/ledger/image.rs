@@ -46,7 +46,7 @@
 use super::CURRENCIES_PER_USER;
 use super::amount::{Currency, Direction};
 use super::balance::Balance;
-use super::counters::{self, GroupCheck, GroupChecks, Loaded};
+use super::counters::{self, GroupCheck, GroupChecks};
 pub use super::cursor::Malformed;
 use super::cursor::{Cursor, put};
 use super::fingerprint::SEEN_ENTRY_BYTES;
@@ -76,25 +76,40 @@ const _: () = assert!(MAX_PIECE_BYTES <= MAX_PART_BYTES, "a piece is smaller tha
 /// to it cannot overflow.
 pub(super) const LAST_VERSION: u64 = i64::MAX as u64;
 
+/// A user that was loaded, and its id.
+#[derive(Debug)]
+pub struct Loaded<'a> {
+    /// The user, who has no id yet.
+    pub user: User,
+    /// The id.
+    pub id: UserId<'a>,
+}
+
 impl User {
     /// Appends the stored form of a user with at least one accepted entry: the image and its
     /// pieces. Without pieces, it allocates nothing but `out`.
-    pub fn store(&self, out: &mut Vec<u8>) {
-        self.store_head(out);
+    pub fn store(&self, id: UserId<'_>, out: &mut Vec<u8>) {
+        self.store_head(id, out);
         (0..self.pieces()).for_each(|piece| self.store_piece(piece, out));
     }
 
     /// Appends the image of a user with at least one accepted entry. Its pieces are to follow.
-    pub fn store_head(&self, out: &mut Vec<u8>) {
-        self.store_parts(&mut KindNumbering::SameSlice, out);
+    pub fn store_head(&self, id: UserId<'_>, out: &mut Vec<u8>) {
+        self.store_parts(id, &mut KindNumbering::SameSlice, out);
     }
 
     /// Appends the image with the kind numbers of another slice. `own` has the names of the user's
     /// slice; `other` those of the other slice, and gets the kinds that it lacks. Only kind numbers
     /// and their lengths differ from [`Self::store_head`]: groups keep their order, because rows
     /// refer to them by number, and holds are sorted by id. Pieces have no kinds.
-    pub fn store_head_for(&self, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
-        self.store_parts(&mut KindNumbering::OtherSlice { own, other }, out);
+    pub fn store_head_for(
+        &self,
+        id: UserId<'_>,
+        own: &Names,
+        other: &mut Names,
+        out: &mut Vec<u8>,
+    ) {
+        self.store_parts(id, &mut KindNumbering::OtherSlice { own, other }, out);
     }
 
     /// Number of pieces that follow the image.
@@ -131,8 +146,9 @@ impl User {
         tables.expect("a user with pieces has tables")
     }
 
-    /// Appends a form of the user that is the same for all users of a slice who have accepted the
-    /// same entries: all ids, sorted, instead of pieces. It cannot be loaded.
+    /// Appends a form of the user, without the id, that is the same for all users of a slice who
+    /// have accepted the same entries: all remembered ids, sorted, instead of pieces. It cannot be
+    /// loaded.
     pub fn write_canonical(&self, out: &mut Vec<u8>) {
         self.write_canonical_with(&mut KindNumbering::SameSlice, out);
     }
@@ -156,9 +172,16 @@ impl User {
     }
 
     #[inline]
-    fn store_parts(&self, numbers: &mut KindNumbering<'_>, out: &mut Vec<u8>) {
+    fn store_parts(&self, id: UserId<'_>, numbers: &mut KindNumbering<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; LENGTH_BYTES]);
+        match id {
+            UserId::Number(number) => out.extend_from_slice(&number.to_le_bytes()),
+            UserId::Text(text) => {
+                out.push(text.len() as u8);
+                out.extend_from_slice(text);
+            }
+        }
         self.store_but_ids(numbers, out);
         let pieces = self.pieces();
         if pieces > 0 {
@@ -169,19 +192,12 @@ impl User {
         let len = out.len() - start - LENGTH_BYTES;
         assert!(len < MAX_PART_BYTES, "the limits of a user keep its image below the bound");
         let flags = if pieces > 0 { HAS_PIECES } else { 0 }
-            | if self.packed.has_text_id() { HAS_TEXT_ID } else { 0 };
+            | if matches!(id, UserId::Text(_)) { HAS_TEXT_ID } else { 0 };
         out[start..start + LENGTH_BYTES].copy_from_slice(&(len as u32 | flags).to_le_bytes());
     }
 
     #[inline]
     fn store_but_ids(&self, numbers: &mut KindNumbering<'_>, out: &mut Vec<u8>) {
-        match self.id() {
-            UserId::Number(number) => out.extend_from_slice(&number.to_le_bytes()),
-            UserId::Text(text) => {
-                out.push(text.len() as u8);
-                out.extend_from_slice(text);
-            }
-        }
         put(out, self.version);
         put(out, self.as_of.0);
         out.push(self.balances.len() as u8);
@@ -202,12 +218,16 @@ impl User {
 
     /// Loads and validates the user at the start of `bytes`, with its pieces, for a slice with
     /// `kinds` kinds. Returns the user and the length of its stored form.
-    pub fn load(bytes: &[u8], kinds: u32, secret: Secret) -> Result<(Self, usize), Malformed> {
-        let (mut user, mut used, pieces) = Self::load_head(bytes, kinds, secret)?;
+    pub fn load(
+        bytes: &[u8],
+        kinds: u32,
+        secret: Secret,
+    ) -> Result<(Loaded<'_>, usize), Malformed> {
+        let (mut loaded, mut used, pieces) = Self::load_head(bytes, kinds, secret)?;
         for piece in 0..pieces {
-            used += user.load_piece((piece, pieces), &bytes[used..])?;
+            used += loaded.user.load_piece((piece, pieces), &bytes[used..])?;
         }
-        Ok((user, used))
+        Ok((loaded, used))
     }
 
     /// Loads and validates the image at the start of `bytes`, for a slice with `kinds` kinds.
@@ -217,13 +237,13 @@ impl User {
         bytes: &[u8],
         kinds: u32,
         secret: Secret,
-    ) -> Result<(Self, usize, u32), Malformed> {
+    ) -> Result<(Loaded<'_>, usize, u32), Malformed> {
         let mut cursor = Cursor::new(bytes);
         let prefix = u32::from_le_bytes(cursor.array()?);
         let len = (prefix & !(HAS_PIECES | HAS_TEXT_ID)) as usize;
         let mut image = Cursor::new(cursor.take(len)?);
-        let (user, pieces) = Self::load_parts(&mut image, prefix, kinds, secret)?;
-        Ok((user, cursor.at(), pieces))
+        let (loaded, pieces) = Self::load_parts(&mut image, prefix, kinds, secret)?;
+        Ok((loaded, cursor.at(), pieces))
     }
 
     /// Loads and validates the piece at the start of `bytes`: its number, from zero, of so many.
@@ -244,21 +264,19 @@ impl User {
     }
 
     #[inline]
-    fn load_parts(
-        cursor: &mut Cursor<'_>,
+    fn load_parts<'a>(
+        cursor: &mut Cursor<'a>,
         prefix: u32,
         kinds: u32,
         secret: Secret,
-    ) -> Result<(Self, u32), Malformed> {
+    ) -> Result<(Loaded<'a>, u32), Malformed> {
         let has_pieces = prefix & HAS_PIECES != 0;
-        let (number, text_id) = if prefix & HAS_TEXT_ID == 0 {
-            (u64::from_le_bytes(cursor.array()?), &[][..])
+        let id = if prefix & HAS_TEXT_ID == 0 {
+            UserId::Number(u64::from_le_bytes(cursor.array()?))
         } else {
             let len = usize::from(cursor.byte()?);
-            let text = cursor.take(len)?;
-            let is_text = UserId::stored_text(text).is_some();
-            Malformed::unless(is_text, "a text id has the form of one")?;
-            (0, text)
+            let id = UserId::stored_text(cursor.take(len)?);
+            id.ok_or(Malformed("a text id has the form of one"))?
         };
         let version = cursor.varint()?;
         Malformed::unless(
@@ -269,7 +287,7 @@ impl User {
             .ok_or(Malformed("the latest entry lies before the year 10000"))?;
         let balances = load_balances(cursor)?;
         let mut accounts = GroupChecks::new();
-        let Loaded { groups, rows, runs } =
+        let counters::Loaded { groups, rows, runs } =
             counters::load(cursor, balances.len(), kinds, as_of, &mut accounts)?;
         let holds = Holds::load(cursor, balances.len(), kinds)?;
         check_money(&balances, &accounts, &holds)?;
@@ -296,8 +314,9 @@ impl User {
             rare.count();
             rare
         });
-        let packed = Packed::new([text_id, groups, listed, rows]);
-        Ok((Self { number, version, as_of, balances, packed, rare }, pieces))
+        let packed = Packed::new([groups, listed, rows]);
+        let user = Self { number: 0, version, as_of, balances, packed, rare };
+        Ok((Loaded { user, id }, pieces))
     }
 }
 
@@ -559,13 +578,22 @@ mod tests {
         }
     }
 
+    /// The id of the only user of a test's book.
+    fn id_of(user: &User) -> UserId<'static> {
+        if user.packed.has_text_id { TEXT_USER } else { USER }
+    }
+
     fn user(book: &Book) -> &User {
         book.user(book.find(USER).or_else(|| book.find(TEXT_USER)).unwrap())
     }
 
     fn image(user: &User) -> Vec<u8> {
+        image_as(id_of(user), user)
+    }
+
+    fn image_as(id: UserId<'_>, user: &User) -> Vec<u8> {
         let mut out = vec![0xaa; 3];
-        user.store(&mut out);
+        user.store(id, &mut out);
         out.split_off(3)
     }
 
@@ -591,7 +619,7 @@ mod tests {
 
     /// All answers that a user can give: balances, and statistics over many windows.
     fn answers(user: &User, names: &Names) -> Vec<String> {
-        let mut answers = vec![format!("{:?} {} {:?}", user.id(), user.version(), user.as_of())];
+        let mut answers = vec![format!("{} {:?}", user.version(), user.as_of())];
         user.visit_balances(|balance| answers.push(format!("{balance:?} {}", balance.available())));
         let windows = [15, 60, 24 * 60, 30 * 60, 8 * 24 * 60, 100 * 24 * 60, 400 * 24 * 60];
         for window in windows
@@ -651,7 +679,7 @@ mod tests {
 
     /// Appends the stored form with the kind numbers of another slice.
     fn store_for(user: &User, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
-        user.store_head_for(own, other, out);
+        user.store_head_for(id_of(user), own, other, out);
         (0..user.pieces()).for_each(|piece| user.store_piece(piece, out));
     }
 
@@ -696,7 +724,7 @@ mod tests {
                 let (kinds, mut back) = (names.len(), Vec::new());
                 store_for(user(other), other.names(), &mut names, &mut back);
                 let (back, _) = User::load(&back, kinds as u32, SECRET).unwrap();
-                assert!(canonical(&back) == own && names.len() == kinds, "{profile:?}");
+                assert!(canonical(&back.user) == own && names.len() == kinds, "{profile:?}");
             }
             // The moved users behave like the original: holds are settled, kinds are added.
             for _ in 0..1_000 {
@@ -732,9 +760,10 @@ mod tests {
     /// Loads an arbitrary image. A user that loads must store the same image, answer queries, and
     /// take further entries.
     fn survives(bytes: &[u8], names: &mut Names, feed: &mut Feed) -> Result<(), Malformed> {
-        let (mut user, used) = User::load(bytes, names.len() as u32, SECRET)?;
+        let (Loaded { mut user, id: user_id }, used) =
+            User::load(bytes, names.len() as u32, SECRET)?;
         if bytes[3] >> 7 == 0 {
-            assert!(image(&user) == bytes[..used], "the image is canonical");
+            assert!(image_as(user_id, &user) == bytes[..used], "the image is canonical");
         }
         let _ = answers(&user, names);
         for n in 0..12 {
@@ -754,18 +783,17 @@ mod tests {
             let at =
                 Millis(if n % 3 == 0 { at } else { user.as_of().0.saturating_sub(n * n * DAY_MS) });
             let late_accepted = n % 4 > 0;
-            let twin = User::new(user.id());
-            let entry = EntryRef { id: EntryId(id), user: twin.id(), at, late_accepted, action };
+            let entry = EntryRef { id: EntryId(id), user: user_id, at, late_accepted, action };
             if let Ok(effect) = user.judge(names, Millis(u64::MAX), &entry) {
                 user.book(names, effect);
             }
         }
         let _ = answers(&user, names);
-        let again = image(&user);
+        let again = image_as(user_id, &user);
         let before = user;
-        let (user, _) = User::load(&again, names.len() as u32, SECRET)
+        let (loaded, _) = User::load(&again, names.len() as u32, SECRET)
             .expect("the image of a user that has booked entries loads");
-        let (loaded, user) = (canonical(&user), canonical(&before));
+        let (loaded, user) = (canonical(&loaded.user), canonical(&before));
         assert!(loaded == user);
         Ok(())
     }
@@ -829,7 +857,7 @@ mod tests {
         for (ids, pieces) in [(3_584, 0), (3_585, 2)] {
             let book = with_ids(ids);
             let mut head = Vec::new();
-            user(&book).store_head(&mut head);
+            user(&book).store_head(id_of(user(&book)), &mut head);
             assert_eq!(user(&book).pieces(), pieces);
             let other = restored(&book);
             assert_eq!(user(&other).pieces(), pieces);
@@ -888,15 +916,15 @@ mod tests {
         let book = with_ids(4_200);
         let user = user(&book);
         let (mut head, mut first) = (Vec::new(), Vec::new());
-        user.store_head(&mut head);
+        user.store_head(id_of(user), &mut head);
         user.store_piece(0, &mut first);
         assert_eq!(user.pieces(), 2);
         let ids: Vec<[u8; 16]> = first[4..].as_chunks().0.to_vec();
         let piece =
             |ids: &[[u8; 16]]| [&(ids.len() as u32).to_le_bytes()[..], &ids.concat()].concat();
         let load = |bytes: &[u8]| {
-            let (mut user, _, pieces) = User::load_head(&head, 1, SECRET).unwrap();
-            user.load_piece((0, pieces), bytes).map_err(|Malformed(why)| why)
+            let (mut loaded, _, pieces) = User::load_head(&head, 1, SECRET).unwrap();
+            loaded.user.load_piece((0, pieces), bytes).map_err(|Malformed(why)| why)
         };
         assert_eq!(load(&[&piece(&ids)[..], b"more"].concat()), Ok(first.len()));
         assert_eq!(load(&piece(&[])), Ok(4));
@@ -916,14 +944,14 @@ mod tests {
         let too_many = [&3_585u32.to_le_bytes()[..], &first[4..]].concat();
         assert_eq!(load(&too_many), Err("a piece has no more remembered ids than a table holds"));
         // The version bounds the ids of all pieces together, and no two pieces share one.
-        let mut other = User::load_head(&head, 1, SECRET).unwrap().0;
+        let mut other = User::load_head(&head, 1, SECRET).unwrap().0.user;
         other.version = 2 * ids.len() as u64 - 1;
         assert_eq!(other.load_piece((0, 2), &first), Ok(first.len()));
         assert_eq!(
             other.load_piece((1, 2), &first),
             Err(Malformed("a remembered id is stored once"))
         );
-        let mut other = User::load_head(&head, 1, SECRET).unwrap().0;
+        let mut other = User::load_head(&head, 1, SECRET).unwrap().0.user;
         other.version = ids.len() as u64 - 1;
         assert_eq!(
             other.load_piece((1, 2), &first),

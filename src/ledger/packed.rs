@@ -1,5 +1,5 @@
-//! Packed block: the text id, groups, remembered ids and rows of a small user, as four sections in
-//! one allocation.
+//! Packed block: the groups, remembered ids and rows of a small user, as three sections in one
+//! allocation.
 //!
 //! One allocation needs one pointer, one prefetch and one growth step, and has unused capacity only
 //! once. Sections are ordered by how often they change, the most changed one last: rows are
@@ -17,8 +17,6 @@ const LATEST_BYTES: usize = 2 * LINE_BYTES;
 /// A section of the block, in the block's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// The user's id if it is a text, else empty.
-    TextId,
     /// Lifetime figures of groups ([`super::counters::Groups`]).
     Groups,
     /// Remembered entry ids ([`super::recent`]).
@@ -33,7 +31,9 @@ pub struct Packed {
     /// The sections, then zeros up to the allocation's size ([`block_bytes`]).
     bytes: Box<[u8]>,
     /// End offset of each section.
-    ends: [u16; 4],
+    ends: [u16; 3],
+    /// Whether the user's id is a text. It is here because there is room.
+    pub(super) has_text_id: bool,
 }
 
 /// A growable byte string that supports splicing.
@@ -59,7 +59,7 @@ impl Bytes for Vec<u8> {
 impl Packed {
     /// A block with these sections, with the capacity that it would have if they had been appended
     /// bit by bit.
-    pub(super) fn new(sections: [&[u8]; 4]) -> Self {
+    pub(super) fn new(sections: [&[u8]; 3]) -> Self {
         let len = sections.iter().map(|section| section.len()).sum();
         let mut bytes = Vec::with_capacity(block_bytes(len));
         let ends = sections.map(|section| {
@@ -67,13 +67,7 @@ impl Packed {
             short(bytes.len())
         });
         bytes.resize(block_bytes(len), 0);
-        Self { bytes: bytes.into_boxed_slice(), ends }
-    }
-
-    /// Whether the user's id is a text.
-    #[inline]
-    pub(super) const fn has_text_id(&self) -> bool {
-        self.ends[0] > 0
+        Self { bytes: bytes.into_boxed_slice(), ends, has_text_id: false }
     }
 
     /// A section's bytes.
@@ -117,15 +111,14 @@ impl Packed {
     }
 
     const fn len(&self) -> usize {
-        self.ends[3] as usize
+        self.ends[2] as usize
     }
 
     #[inline]
     fn range(&self, section: Section) -> Range<usize> {
-        let [text_id, groups, ids, rows] = self.ends.map(usize::from);
+        let [groups, ids, rows] = self.ends.map(usize::from);
         match section {
-            Section::TextId => 0..text_id,
-            Section::Groups => text_id..groups,
+            Section::Groups => 0..groups,
             Section::Ids => groups..ids,
             Section::Rows => ids..rows,
         }
@@ -194,17 +187,17 @@ mod tests {
     use super::*;
     use crate::ledger::id::UserId;
 
-    const SECTIONS: [Section; 4] = [Section::TextId, Section::Groups, Section::Ids, Section::Rows];
+    const SECTIONS: [Section; 3] = [Section::Groups, Section::Ids, Section::Rows];
 
     #[test]
     fn sections_behave_like_separate_vectors() {
         for seed in 0..50u64 {
             let (mut packed, mut vecs, mut state) =
-                (Packed::default(), [(); 4].map(|()| Vec::<u8>::new()), seed);
+                (Packed::default(), [(); 3].map(|()| Vec::<u8>::new()), seed);
             for step in 0..200_u8 {
                 state = UserId::Number(state).hash();
                 let draw = |below: usize, bits: u32| (state >> bits) as usize % below;
-                let place = draw(4, 0);
+                let place = draw(3, 0);
                 let len = vecs[place].len();
                 let start = draw(len + 1, 8);
                 let old = start..start + draw(len - start + 1, 24).min(draw(30, 40));
@@ -237,11 +230,7 @@ mod tests {
         let (mut grown, mut vec) = (Packed::default(), Vec::new());
         for len in 0..2_000 {
             let bytes = vec![7; len];
-            assert_eq!(
-                Packed::new([b"", &bytes, b"", b""]).heap_bytes(),
-                grown.heap_bytes(),
-                "{len}"
-            );
+            assert_eq!(Packed::new([&bytes, b"", b""]).heap_bytes(), grown.heap_bytes(), "{len}");
             assert_eq!(vec.capacity(), grown.heap_bytes(), "{len}");
             grown.section(Section::Ids).replace(len..len, &[7]);
             Bytes::replace(&mut vec, len..len, &[7]);
@@ -251,7 +240,7 @@ mod tests {
     #[test]
     fn all_lines_but_the_middle_of_many_rows_are_prefetched_once() {
         for (ids, rows) in (0..400).map(|n| (n * 7 % 90, n)) {
-            let packed = Packed::new([b"", b"", &vec![1; ids], &vec![2; rows]]);
+            let packed = Packed::new([b"", &vec![1; ids], &vec![2; rows]]);
             let at = |n| (packed.bytes.as_ptr() as usize + n) / LINE_BYTES;
             let len = ids + rows;
             let mut all: Vec<_> = if len == 0 { vec![] } else { (at(0)..=at(len - 1)).collect() };

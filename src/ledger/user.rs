@@ -19,6 +19,7 @@ use super::recent;
 use super::rows::Tally;
 use super::secret::Secret;
 use super::tables::Tables;
+use super::texts::Texts;
 use super::time::{BUCKET_MS, Bucket, GrainEdges, Millis, Range, Window, lifetime};
 use super::window::{DedupWindow, Restarts};
 use super::{CURRENCIES_PER_USER, GROUPS_PER_USER};
@@ -37,7 +38,7 @@ const ENTRIES_PER_COUNT: u64 = 64;
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct User {
-    /// The id if it is a number; 0 if it is a text, which is in `packed`.
+    /// The id if it is a number, else the place of its text in those of the book.
     pub(super) number: u64,
     pub(super) version: u64,
     pub(super) as_of: Millis,
@@ -60,22 +61,34 @@ pub(super) struct RareState {
     pub(super) runs: Option<Runs>,
 }
 
+/// A new user without any accepted entry, and without an id.
+impl Default for User {
+    fn default() -> Self {
+        Self {
+            number: 0,
+            version: 0,
+            as_of: Millis(0),
+            balances: SmallVec::new(),
+            packed: Packed::default(),
+            rare: None,
+        }
+    }
+}
+
 impl User {
-    /// A new user without any accepted entry.
-    pub fn new(id: UserId<'_>) -> Self {
-        let (number, packed) = match id {
-            UserId::Number(number) => (number, Packed::default()),
-            UserId::Text(text) => (0, Packed::new([text, &[], &[], &[]])),
+    /// Gives the user an id, whose text goes to `texts`.
+    pub(super) fn name(&mut self, id: UserId<'_>, texts: &mut Texts) {
+        (self.number, self.packed.has_text_id) = match id {
+            UserId::Number(number) => (number, false),
+            UserId::Text(text) => (texts.add(text), true),
         };
-        let balances = SmallVec::new();
-        Self { number, version: 0, as_of: Millis(0), balances, packed, rare: None }
     }
 
-    /// The user's id.
+    /// The user's id, with the texts of its book.
     #[inline]
-    pub fn id(&self) -> UserId<'_> {
-        if self.packed.has_text_id() {
-            UserId::Text(self.packed.get(Section::TextId))
+    pub(super) fn id<'t>(&self, texts: &'t Texts) -> UserId<'t> {
+        if self.packed.has_text_id {
+            UserId::Text(texts.get(self.number))
         } else {
             UserId::Number(self.number)
         }
@@ -83,10 +96,10 @@ impl User {
 
     /// Whether this is the user with that id.
     #[inline]
-    pub(super) fn is(&self, id: UserId<'_>) -> bool {
+    pub(super) fn is(&self, id: UserId<'_>, texts: &Texts) -> bool {
         match id {
-            UserId::Number(number) => self.number == number && !self.packed.has_text_id(),
-            UserId::Text(text) => self.packed.get(Section::TextId) == text,
+            UserId::Number(number) => self.number == number && !self.packed.has_text_id,
+            UserId::Text(text) => self.packed.has_text_id && texts.get(self.number) == text,
         }
     }
 

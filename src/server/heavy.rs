@@ -118,7 +118,7 @@ impl Shared {
         let (position, view) = match frozen {
             Some(frozen) => {
                 let user = frozen.copy.as_ref().map(UserCopy::user);
-                (frozen.position, user.map(|user| View { user, names }))
+                (frozen.position, user.map(|user| View { id: read.user, user, names }))
             }
             None => owner.view(read.user),
         };

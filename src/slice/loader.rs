@@ -2,8 +2,8 @@
 
 use super::Slice;
 use crate::journal::{Fault, File};
-use crate::ledger::id::UserId;
-use crate::ledger::image::Malformed;
+use crate::ledger::id::{OwnedId, UserId};
+use crate::ledger::image::{Loaded, Malformed};
 use crate::ledger::memory::{Lookup, PrefetchStep};
 use crate::ledger::user::User;
 use smallvec::SmallVec;
@@ -35,6 +35,7 @@ impl ExpectedOwner {
 struct PartialUser {
     /// Offset of its image in the file.
     offset: u64,
+    id: OwnedId,
     user: User,
     /// Number of pieces that are loaded.
     loaded: u32,
@@ -78,7 +79,7 @@ impl UsersLoader {
         while !rest.is_empty() {
             while restored.len() < BATCH_USERS && !rest.is_empty() {
                 let offset = at + (payload.len() - rest.len()) as u64;
-                let (offset, user) = if let Some(mut partial) = self.partial.take() {
+                let (offset, version, slot) = if let Some(mut partial) = self.partial.take() {
                     let piece = (partial.loaded, partial.pieces);
                     let bytes = partial.user.load_piece(piece, rest).map_err(malformed(offset))?;
                     rest = &rest[bytes..];
@@ -87,25 +88,29 @@ impl UsersLoader {
                         self.partial = Some(partial);
                         continue;
                     }
-                    (partial.offset, partial.user)
+                    let PartialUser { offset, id, user, .. } = *partial;
+                    let version = user.version();
+                    (offset, version, slice.restore(Loaded { user, id: id.get() }))
                 } else {
-                    let (user, bytes, pieces) =
+                    let (loaded, bytes, pieces) =
                         User::load_head(rest, kinds, secret).map_err(malformed(offset))?;
-                    if let Some(what) = self.owner.refuses(user.id()) {
+                    let Loaded { user, id } = loaded;
+                    if let Some(what) = self.owner.refuses(id) {
                         return Err(Fault::new(file, offset, what));
                     }
                     rest = &rest[bytes..];
                     if pieces > 0 {
-                        let partial = PartialUser { offset, user, loaded: 0, pieces };
+                        let id = OwnedId::new(id);
+                        let partial = PartialUser { offset, id, user, loaded: 0, pieces };
                         self.partial = Some(Box::new(partial));
                         continue;
                     }
-                    slice.prefetch(user.id(), None, PrefetchStep::Index, &Lookup::default());
-                    (offset, user)
+                    slice.prefetch(id, None, PrefetchStep::Index, &Lookup::default());
+                    (offset, user.version(), slice.restore(Loaded { user, id }))
                 };
                 users += 1;
-                entries += user.version();
-                restored.push((offset, slice.restore(user).map_err(malformed(offset))?));
+                entries += version;
+                restored.push((offset, slot.map_err(malformed(offset))?));
             }
             for (offset, slot) in restored.drain(..) {
                 slice.index(slot).map_err(malformed(offset))?;
@@ -117,8 +122,8 @@ impl UsersLoader {
     /// Checks, after the last frame, that the last user is complete.
     pub(super) fn check_complete(&self, file: File) -> Result<(), Fault> {
         let Some(partial) = &self.partial else { return Ok(()) };
-        let PartialUser { offset, user, loaded, pieces } = &**partial;
-        let what = format!("user {} has {loaded} of {pieces} pieces", user.id());
+        let PartialUser { offset, id, loaded, pieces, .. } = &**partial;
+        let what = format!("user {} has {loaded} of {pieces} pieces", id.get());
         Err(Fault::new(file, *offset, what))
     }
 }

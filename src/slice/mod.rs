@@ -23,12 +23,11 @@ pub mod store;
 use crate::ledger::book::{Book, ReplayError, Replayed, View};
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
-use crate::ledger::image::Malformed;
+use crate::ledger::image::{Loaded, Malformed};
 use crate::ledger::index::UserSlot;
 use crate::ledger::memory::{Lookup, PrefetchStep};
 use crate::ledger::secret::Secret;
 use crate::ledger::time::Millis;
-use crate::ledger::user::User;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use std::cmp::Reverse;
@@ -248,8 +247,8 @@ impl Slice {
     }
 
     /// Adds a user of a snapshot. To be found, the user must also be [indexed](Self::index).
-    pub fn restore(&mut self, user: User) -> Result<UserSlot, Malformed> {
-        self.book.restore(user)
+    pub fn restore(&mut self, loaded: Loaded<'_>) -> Result<UserSlot, Malformed> {
+        self.book.restore(loaded)
     }
 
     /// Adds a restored user to the index.

@@ -11,6 +11,7 @@ use super::framing::Framing;
 use crate::journal::frame::FrameBuffer;
 use crate::journal::snapshot::FULL_FRAME_BYTES;
 use crate::journal::{Place, manifest};
+use crate::ledger::id::UserId;
 use crate::ledger::names::Names;
 use crate::ledger::user::User;
 
@@ -49,8 +50,8 @@ impl Writer {
     }
 
     /// Adds a user with at least one accepted entry.
-    pub fn add(&mut self, user: &User, ask: &mut impl FnMut(Task)) {
-        user.store_head(self.block.payload());
+    pub fn add(&mut self, id: UserId<'_>, user: &User, ask: &mut impl FnMut(Task)) {
+        user.store_head(id, self.block.payload());
         self.added(user, ask);
     }
 
@@ -58,12 +59,12 @@ impl Writer {
     /// get a number there.
     pub fn add_from(
         &mut self,
-        user: &User,
+        (id, user): (UserId<'_>, &User),
         own: &Names,
         names: &mut Names,
         ask: &mut impl FnMut(Task),
     ) {
-        user.store_head_for(own, names, self.block.payload());
+        user.store_head_for(id, own, names, self.block.payload());
         self.added(user, ask);
     }
 

@@ -802,9 +802,9 @@ pub(super) mod tests {
                 );
             }
             let (mut small, mut head) = (Vec::new(), Vec::new());
-            slice.book().user(0).store(&mut small);
+            slice.book().user(0).store(slice.book().id(0), &mut small);
             let user = slice.book().user(1);
-            user.store_head(&mut head);
+            user.store_head(slice.book().id(1), &mut head);
             let piece = |number| {
                 let mut piece = Vec::new();
                 user.store_piece(number, &mut piece);
@@ -867,7 +867,7 @@ pub(super) mod tests {
             let slice = snapshot.recover(&users, kinds, |_| {}).unwrap();
             let mut again = Vec::new();
             let slot = slice.book().find(UserId::Number(2)).unwrap();
-            slice.book().user(slot).store(&mut again);
+            slice.book().user(slot).store(slice.book().id(slot), &mut again);
             assert!(again.len() == head.len() + pieces.concat().len());
             assert_eq!(slice.book().names().iter().collect::<Vec<_>>(), ["a", "b", "c"]);
         }

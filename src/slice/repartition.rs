@@ -369,11 +369,11 @@ impl Repartition {
                     book.prefetch_slot((slot + ahead) as UserSlot, step);
                 }
             }
-            let user = book.user(slot as UserSlot);
+            let (id, user) = (book.id(slot as UserSlot), book.user(slot as UserSlot));
             let NewSlice { place, writer, names, .. } =
-                &mut self.new_slices[user.id().slice(self.new.slices) as usize];
+                &mut self.new_slices[id.slice(self.new.slices) as usize];
             let outstanding = &mut self.outstanding;
-            writer.add_from(user, book.names(), names, &mut |task| {
+            writer.add_from((id, user), book.names(), names, &mut |task| {
                 *outstanding += 1;
                 order(Order::Slice(*place, task));
             });

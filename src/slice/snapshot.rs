@@ -299,9 +299,9 @@ mod tests {
         out
     }
 
-    fn stored(user: &User) -> Vec<u8> {
+    fn stored(book: &Book, slot: UserSlot) -> Vec<u8> {
         let mut out = Vec::new();
-        user.store(&mut out);
+        book.user(slot).store(book.id(slot), &mut out);
         out
     }
 
@@ -323,7 +323,7 @@ mod tests {
         let mut other = Slice::new(usize::MAX, crate::ledger::secret::Secret::default());
         slice.book.names().iter().for_each(|kind| other.add_kind(kind).unwrap());
         for slot in 0..slice.book.users() as UserSlot {
-            let bytes = stored(slice.book.user(slot));
+            let bytes = stored(&slice.book, slot);
             let (user, _) =
                 User::load(&bytes, slice.book.names().len() as u32, slice.book.names().secret())
                     .unwrap();
@@ -405,11 +405,11 @@ mod tests {
         let (mut disk, mut expected, mut canonical) = (Disk::new(), Vec::new(), Vec::new());
         let mut pieces = 0;
         let (mut now, mut id, mut accepted) = (LAST_MS, IDS.into(), 0);
-        let small = [0, 2].map(|slot| stored(slice.book.user(slot)));
+        let small = [0, 2].map(|slot| stored(&slice.book, slot));
         while !disk.is_done() {
             let Scan { next_user, pieces_left, .. } = disk.scan;
             if next_user <= LARGE_SLOT as usize && pieces_left == 0 {
-                expected = stored(slice.book.user(LARGE_SLOT));
+                expected = stored(&slice.book, LARGE_SLOT);
                 canonical = canonical_form(slice.book.user(LARGE_SLOT));
             }
             let before = disk.scan.bytes();
@@ -456,7 +456,7 @@ mod tests {
     #[test]
     fn a_user_is_stored_as_of_one_moment_in_bounded_steps_while_entries_are_applied() {
         let slice = large();
-        assert_eq!(stored(slice.book.user(LARGE_SLOT)).len() >> 20, 8);
+        assert_eq!(stored(&slice.book, LARGE_SLOT).len() >> 20, 8);
         let day = 24 * HOUR_MS;
         for (step_ms, jump, read_load) in [
             // A table is swept with each step.

@@ -261,8 +261,8 @@ impl Figures {
         for slice in slices {
             for slot in 0..slice.book().users() as u32 {
                 let view = slice.book().view(slot);
-                let before = users.insert(view.user.id().to_string(), User::of(&view));
-                assert!(before.is_none(), "user {} is there twice", view.user.id());
+                let before = users.insert(view.id.to_string(), User::of(&view));
+                assert!(before.is_none(), "user {} is there twice", view.id);
             }
         }
         Self(users)
@@ -285,9 +285,9 @@ impl Figures {
 
 impl User {
     fn of(view: &View<'_>) -> Self {
-        let View { user, names } = *view;
+        let View { id, user, names } = *view;
         let (mut used, mut image) = (Names::default(), Vec::new());
-        user.store_head_for(names, &mut used, &mut image);
+        user.store_head_for(id, names, &mut used, &mut image);
         let mut kinds: Vec<_> = used.iter().collect();
         kinds.sort_unstable();
         let mut sorted = Names::default();

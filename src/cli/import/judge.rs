@@ -15,7 +15,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::journal::record;
 use crate::ledger::FUTURE_MS;
 use crate::ledger::entry::{Action, EntryRef, Rejection, Verdict};
-use crate::ledger::id::{EntryId, UserId};
+use crate::ledger::id::{EntryId, OwnedId, UserId};
 use crate::ledger::names::Names;
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
@@ -62,6 +62,7 @@ pub struct LineCounts {
 
 /// The user whose entries are being judged.
 struct Current {
+    id: OwnedId,
     user: User,
     /// Every accepted id, with a fingerprint of its entry's fields.
     ids: HashMap<EntryId, u64>,
@@ -95,7 +96,7 @@ impl Judge {
     ) -> Result<(), E> {
         let item = Item::decode(bytes).expect("items come from this process, so they are valid");
         let (user, at) = (item.entry.user, item.entry.at);
-        if self.current.as_ref().is_none_or(|current| current.user.id() != user) {
+        if self.current.as_ref().is_none_or(|current| current.id.get() != user) {
             self.end_user(refuse)?;
             self.begin_user(user, at);
         } else if self.current().at != at {
@@ -122,7 +123,8 @@ impl Judge {
             ids = HashMap::new();
         }
         ids.clear();
-        self.current = Some(Current { user: User::new(id), ids, at, early: BTreeMap::new() });
+        let (id, user) = (OwnedId::new(id), User::default());
+        self.current = Some(Current { id, user, ids, at, early: BTreeMap::new() });
     }
 
     /// Counts a verdict. After an entry that can have opened a hold, judges those that waited.
@@ -184,17 +186,18 @@ impl Judge {
             return Ok(());
         }
         self.end_of_time(refuse)?;
-        let user = &self.current.as_ref().expect("a user is current until its end").user;
+        let Current { id, user, .. } =
+            self.current.as_ref().expect("a user is current until its end");
         if user.version() > 0 {
-            let owner = user.id().slice(self.slices.len() as u32) as usize;
-            self.slices[owner].snapshot.add(user)?;
+            let owner = id.get().slice(self.slices.len() as u32) as usize;
+            self.slices[owner].snapshot.add(id.get(), user)?;
         }
         Ok(())
     }
 
     /// Judges an entry of the current user, and books it if it is accepted.
     fn verdict(&mut self, entry: &EntryRef<'_>) -> Verdict {
-        let Current { user, ids, .. } =
+        let Current { id, user, ids, .. } =
             self.current.as_mut().expect("a user is current while entries are judged");
         self.scratch.clear();
         record::write(&mut self.scratch, entry, 0);
@@ -205,7 +208,7 @@ impl Judge {
             Some(_) if !is_in_future => return Rejection::IdConflict.into(),
             _ => {}
         }
-        let owner = user.id().slice(self.slices.len() as u32) as usize;
+        let owner = id.get().slice(self.slices.len() as u32) as usize;
         let names = &mut self.slices[owner].names;
         let effect = match user.judge(names, self.now, entry) {
             Ok(effect) => effect,

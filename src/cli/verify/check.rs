@@ -12,6 +12,7 @@ use crate::engine::directory::SliceDirectory;
 use crate::engine::files::Files;
 use crate::engine::random;
 use crate::ledger::book::Book;
+use crate::ledger::image::Loaded;
 use crate::ledger::index::UserSlot;
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
@@ -139,14 +140,15 @@ fn check_user(
     again: &mut Vec<u8>,
 ) -> Result<(), String> {
     let user = book.user(slot);
-    let id = user.id();
+    let id = book.id(slot);
     image.clear();
     again.clear();
-    user.store(image);
+    user.store(id, image);
     let names = book.names();
-    let (loaded, bytes) = User::load(image, names.len() as u32, names.secret())
-        .map_err(|error| format!("user {id}: {error}"))?;
-    let is_whole = bytes == image.len();
+    let (Loaded { user: loaded, id: loaded_id }, bytes) =
+        User::load(image, names.len() as u32, names.secret())
+            .map_err(|error| format!("user {id}: {error}"))?;
+    let is_whole = bytes == image.len() && loaded_id == id;
     image.clear();
     user.write_canonical(image);
     loaded.write_canonical(again);

@@ -42,13 +42,14 @@ fn records(bytes: &[u8]) {
 }
 
 fn image(bytes: &[u8]) {
-    let Ok((user, used)) = User::load(bytes, 8, Secret::default()) else { return };
+    let Ok((loaded, used)) = User::load(bytes, 8, Secret::default()) else { return };
     let mut again = Vec::new();
-    user.store(&mut again);
+    loaded.user.store(loaded.id, &mut again);
     let has_pieces = bytes[3] >> 7 == 1;
     assert!(has_pieces || again[..] == bytes[..used], "an image has one encoding");
     let (other, _) = User::load(&again, 8, Secret::default()).expect("a stored user loads");
-    let canonical = [&user, &other].map(|user| {
+    assert_eq!(loaded.id, other.id);
+    let canonical = [&loaded.user, &other.user].map(|user| {
         let mut form = Vec::new();
         user.write_canonical(&mut form);
         form
@@ -126,7 +127,7 @@ fn recovery(bytes: &[u8]) {
 /// Reads everything that a slice can answer.
 fn look(slice: &Slice) {
     for slot in 0..slice.book().users() as u32 {
-        let id: UserId<'_> = slice.book().user(slot).id();
+        let id: UserId<'_> = slice.book().id(slot);
         let (_, view) = slice.view(id);
         let view = view.expect("every user is found");
         view.user.visit_balances(|balance| assert!(balance.available() <= balance.posted));
