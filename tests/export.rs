@@ -1,5 +1,5 @@
-//! `purser export`: all of one user, as the server's answers have it, and directories that cannot be
-//! read.
+//! `purser export`: all of one user, as the server's answers have it, and directories that cannot
+//! be read.
 
 use crate::import::{Outcome, run};
 use crate::server::client::{get, post};

@@ -1,5 +1,5 @@
-//! `purser export`: prints all that a data directory holds of one user, as JSON, for whoever compares
-//! the user by hand. One slice is recovered as at a start; nothing is changed.
+//! `purser export`: prints all that a data directory holds of one user, as JSON, for whoever
+//! compares the user by hand. One slice is recovered as at a start; nothing is changed.
 //!
 //! Every list has one item per line, and the order of its items does not depend on the order of the
 //! entries, so that two exports can be compared by lines.
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 #[command(after_long_help = EXITS, after_help = EXITS)]
 pub struct Arguments {
     /// Id of the user
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     user: String,
     /// Directory to read; it must not be in use by a server
     #[arg(long, value_name = "DIR", env = "PURSER_DATA", default_value = "purser-data")]
