@@ -29,7 +29,7 @@ fn exported(data: &Path, user: &str) -> Value {
 
 /// Lines of a user in every grain, in two currencies and kinds, with holds of both forms.
 fn lines(user: &str) -> Vec<String> {
-    let ago = [0, 15 * MINUTE, 26 * HOUR, 30 * HOUR, 9 * DAY, 9 * DAY + HOUR, 400 * DAY, 401 * DAY];
+    let ago = [0, 15 * MINUTE, 26 * HOUR, 30 * HOUR, 9 * DAY, 9 * DAY - HOUR, 400 * DAY, 401 * DAY];
     let mut lines = Vec::new();
     for (n, ago) in (0..).zip(ago) {
         lines.push(credit(2 * n, user, 1 << n, N - ago));
@@ -110,7 +110,7 @@ fn an_export_is_what_the_server_answers() {
             let terms = |hold: &Value| (hold["amount"].clone(), hold["own_line"].clone());
             assert_eq!(terms(&holds[0]), (40.into(), true.into()), "{user}");
             assert_eq!(terms(&holds[1]), (40.into(), false.into()), "{user}");
-            assert_eq!(list(document, "rows").len(), 2 * 6, "{user}: days, hours, buckets");
+            assert_eq!(list(document, "rows").len(), 2 * 6, "{user}: two days, an hour, buckets");
         }
     }
 }

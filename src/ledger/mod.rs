@@ -6,8 +6,8 @@
 //! ([`window`], [`recent`], [`fingerprint`], [`tables`]), and counts posted entries by time
 //! ([`counters`], over packed [`rows`]). Small users keep their groups, ids and rows in one block
 //! ([`packed`]). A [`book`] holds the users of one slice, found through [`index`]. [`names`]
-//! numbers the kinds, [`texts`] has the user ids that are no numbers. [`memory`] defines prefetch steps and block growth. [`image`] is the stored
-//! form of a user.
+//! numbers the kinds, [`texts`] has the user ids that are no numbers. [`memory`] defines prefetch
+//! steps and block growth. [`image`] is the stored form of a user.
 //!
 //! **Units.** Money is integer minor units of a currency (`i64`). Time is milliseconds since the
 //! Unix epoch, UTC. The finest statistics bucket is 15 minutes, numbered from the epoch; older

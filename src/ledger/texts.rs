@@ -1,5 +1,5 @@
-//! Texts of a slice's user ids, one after the other, each behind its length in one byte. They are in
-//! chunks that never move, and are there for good.
+//! Texts of a slice's user ids, one after the other, each behind its length in one byte. They are
+//! in chunks that never move, and are there for good.
 
 /// Size of a chunk, in bytes.
 const CHUNK_BYTES: usize = 64 << 10;
