@@ -152,7 +152,11 @@ impl Book {
             PrefetchStep::Sections | PrefetchStep::RareState => {}
         }
         if let Some(slot) = lookup.slot() {
-            self.user(slot).prefetch(entry, step);
+            let user = self.user(slot);
+            if step == PrefetchStep::Sections && user.packed.has_text_id {
+                self.texts.prefetch(user.number);
+            }
+            user.prefetch(entry, step);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Texts of a slice's user ids, one after the other, each behind its length in one byte. They are
 //! in chunks that never move, and are there for good.
 
+use crate::prefetch;
+
 /// Size of a chunk, in bytes.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -33,6 +35,14 @@ impl Texts {
         let chunk = &self.chunks[place as usize / CHUNK_BYTES];
         let (len, text) = chunk[place as usize % CHUNK_BYTES..].split_at(1);
         &text[..usize::from(len[0])]
+    }
+
+    /// Prefetches the text at a place. A long one reaches into the second line.
+    #[inline(never)]
+    pub fn prefetch(&self, place: u64) {
+        let chunk = &self.chunks[place as usize / CHUNK_BYTES];
+        let start = chunk.as_ptr().wrapping_add(place as usize % CHUNK_BYTES);
+        prefetch::range(start, 2 * prefetch::LINE_BYTES);
     }
 
     /// Bytes on the heap.
