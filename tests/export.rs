@@ -163,6 +163,14 @@ fn what_cannot_be_exported_is_named() {
     assert!(exported(&data, "users:1")["version"] == 18);
     assert!(before == files(), "an export changes nothing");
 
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = purser();
+    command.args(["export", "--user", "users:1", "--data"]).arg(&data).stdout(full);
+    let output = command.output().expect("it starts");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("cannot write to standard output: No space left"), "{error}");
+
     let server = Server::with_data(&data, &[]);
     check("0", 1, "is in use by another process");
     drop(server);

@@ -5,7 +5,6 @@
 //! entries, so that two exports can be compared by lines.
 
 use super::Error;
-use super::text::print;
 use super::verify::{check, faults};
 use crate::ledger::amount::Currency;
 use crate::ledger::book::View;
@@ -13,6 +12,7 @@ use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::time::Window;
 use crate::ledger::user::{RowSource, Stat, StatsQuery};
 use serde::Serialize;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// The flags of `export`.
@@ -28,9 +28,9 @@ pub struct Arguments {
 }
 
 const EXITS: &str = "\
-Exit codes: 0 printed, 1 there is no such user or the directory cannot be read (in use, missing,
-            unreadable or of another version), 2 the command line is invalid, 3 damaged (the file
-            and the offset are printed)";
+Exit codes: 0 printed, 1 there is no such user, the directory cannot be read (in use, missing,
+            unreadable or of another version) or the output cannot be written, 2 the command line
+            is invalid, 3 damaged (the file and the offset are printed)";
 
 #[derive(Serialize)]
 struct Balance {
@@ -78,8 +78,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
         let path = arguments.data.display();
         return Err(Error::Failed(format!("{path} has no accepted entry of user {user}")));
     };
-    print(&document(book.view(slot)));
-    Ok(())
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(document(book.view(slot)).as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Error::Failed(format!("cannot write to standard output: {error}")))
 }
 
 /// All of a user, as JSON that ends with a line feed.
