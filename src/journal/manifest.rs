@@ -5,11 +5,11 @@
 //! slices and the hash that distributes users over them:
 //!
 //! ```text
-//! purser data 2
+//! purser data 3
 //! generation 1
 //! slices 1
 //! hash 2
-//! crc32c 7499a058
+//! crc32c 38d9684c
 //! ```
 //!
 //! Each slice has one manifest. It identifies the slice and names the current snapshot with the
@@ -17,12 +17,12 @@
 //! yet):
 //!
 //! ```text
-//! purser slice 2
+//! purser slice 3
 //! generation 1
 //! slice 0
 //! snapshot 3 1052672
 //! segments 12 15
-//! crc32c 6b41bf7c
+//! crc32c 1268c21b
 //! ```
 //!
 //! The number in the first line is the version of all formats in the directory. The checksum covers
@@ -217,6 +217,20 @@ mod tests {
         let slice = SliceManifest { snapshot: 3, snapshot_end: 8_192, first: 12, last: 15 };
         assert_eq!(slice.write(PLACE), SLICE);
         assert_eq!(SliceManifest::decode(SLICE.as_bytes(), PLACE), Ok(slice));
+    }
+
+    /// The samples here and in the documentation are manifests of this version.
+    #[test]
+    fn the_samples_are_manifests() {
+        let place = Place { generation: 1, slice: 0, file: 0 };
+        let slice = SliceManifest { snapshot: 3, snapshot_end: 1_052_672, first: 12, last: 15 };
+        let manifests = [DataManifest { generation: 1, slices: 1 }.write(), slice.write(place)];
+        let checksums = manifests.each_ref().map(|text| text.lines().last().expect("a checksum"));
+        for page in [include_str!("manifest.rs"), include_str!("../../docs/storage.md")] {
+            for checksum in checksums {
+                assert!(page.contains(checksum), "no sample ends with {checksum:?}");
+            }
+        }
     }
 
     #[test]
