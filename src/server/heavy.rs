@@ -99,12 +99,11 @@ impl Shared {
     /// Answers the next item of a request. Returns whether it is answered; else `left` is used up.
     fn answer_item(&mut self, request: &mut Request, left: &mut usize) -> bool {
         self.prefetch_items(request);
-        let user = request.next_item().1.user;
-        let is_other = |frozen: &FrozenUser| request.user(frozen.item) != user;
+        let number = request.order[request.answered];
+        let is_other = |frozen: &FrozenUser| request.user(frozen.item) != request.user(number);
         if request.frozen.as_deref().is_some_and(is_other) {
             self.thaw(request);
         }
-        let number = request.order[request.answered];
         let &mut Request { job, now, persist, head_only, .. } = &mut *request;
         let Request { read, reads, texts, frozen, sums, bytes, conditions, outcome, .. } =
             &mut *request;

@@ -212,7 +212,7 @@ struct OwnedTerms {
 }
 
 impl FeedEntry {
-    /// Copies an entry. The id of its user goes to `texts` if it is one.
+    /// Copies an entry. The id of its user goes to `texts` if it is a text.
     pub fn new(mark: LineMark, entry: &EntryRef<'_>, texts: &mut Vec<u8>) -> Self {
         let owned = |terms: Terms<'_>| {
             let Terms { currency, kind, direction } = terms;
@@ -465,7 +465,7 @@ impl Request {
         self.order.extend(0..count as u32);
         let reads = &self.reads;
         if count > 1 {
-            let user = |n: u32| reads.get(n as usize).user;
+            let user = |n: u32| reads.user(&reads.listed()[n as usize]);
             self.order.sort_unstable_by(|&a, &b| (user(a), a).cmp(&(user(b), b)));
         }
         self.bodies.resize(count, BodyPlace::default());

@@ -319,7 +319,11 @@ impl Connection {
             Ok(operation) => operation,
             Err(denied) => return Admitted::Denied(denied, has_body),
         };
-        let limit = content(operation).map_or(0, Content::limit);
+        let limit = match operation {
+            Operation::Batch => Content::Batch.limit(),
+            Operation::Entries { late_accepted } => Content::Feed { late_accepted }.limit(),
+            _ => 0,
+        };
         if limit > 0 && head.framing == Framing::None {
             return Admitted::Denied(Problem::from(Code::LengthRequired).into(), false);
         }
@@ -359,16 +363,10 @@ impl Connection {
             }
         };
         match operation {
-            Operation::Entries { .. } | Operation::Batch => {
-                let Some(content) = content(operation) else { return };
-                if head.expect_continue && is_last {
-                    response::write_continue(&mut self.answers.bytes);
-                    self.touch(shared);
-                }
-                let now_ms = shared.now_ms();
-                let body = Body::new(content, persist, head.framing, now_ms);
-                self.deadline_ms = body.deadline_ms(now_ms, shared.limits.request_ms);
-                self.state = State::Body(body);
+            Operation::Batch => self.await_body(Content::Batch, persist, head, is_last, shared),
+            Operation::Entries { late_accepted } => {
+                let content = Content::Feed { late_accepted };
+                self.await_body(content, persist, head, is_last, shared);
             }
             Operation::Options { allow } => {
                 let out = &mut self.answers.bytes;
@@ -398,6 +396,25 @@ impl Connection {
                 self.answer_plain_text("ok", Route::Health, persist, head_only, shared);
             }
         }
+    }
+
+    /// Begins to receive a body.
+    fn await_body(
+        &mut self,
+        content: Content,
+        persist: Persist,
+        head: &Head<'_>,
+        is_last: bool,
+        shared: &mut Shared,
+    ) {
+        if head.expect_continue && is_last {
+            response::write_continue(&mut self.answers.bytes);
+            self.touch(shared);
+        }
+        let now_ms = shared.now_ms();
+        let body = Body::new(content, persist, head.framing, now_ms);
+        self.deadline_ms = body.deadline_ms(now_ms, shared.limits.request_ms);
+        self.state = State::Body(body);
     }
 
     fn answer_plain_text(
@@ -506,15 +523,6 @@ impl Connection {
         shared.count(Route::Entries, status);
         self.drop_body(shared);
         self.finish(persist);
-    }
-}
-
-/// The content that an operation takes.
-const fn content(operation: Operation<'_>) -> Option<Content> {
-    match operation {
-        Operation::Batch => Some(Content::Batch),
-        Operation::Entries { late_accepted } => Some(Content::Feed { late_accepted }),
-        _ => None,
     }
 }
 
