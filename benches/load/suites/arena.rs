@@ -9,7 +9,6 @@ use crate::options::Suite;
 use crate::report::{self, Figure, Report};
 use crate::rounds::{Spread, Variant, measure};
 use crate::server::{Memory, Subject};
-use crate::wrk::{Load, Script};
 
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
@@ -27,17 +26,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let variants: Vec<Variant<'_>> = subjects
         .iter()
         .zip(&loaded)
-        .map(|((name, _), loaded)| Variant {
-            name: (*name).to_owned(),
-            server: &loaded.server,
-            loads: vec![Load {
-                script: Script::Balance,
-                connections,
-                ids: &loaded.ids,
-                port: None,
-                core: None,
-            }],
-        })
+        .map(|((name, _), loaded)| loaded.balances((*name).to_owned(), connections))
         .collect();
     let plan = options.plan(bench.cores);
     let series = measure(&variants, &plan)?;

@@ -31,8 +31,10 @@ use crate::ids::Ids;
 use crate::options::{Cores, Options, Suite};
 use crate::population::Population;
 use crate::report::Report;
+use crate::rounds::Variant;
 use crate::server::{Running, Subject};
 use crate::tally::Tally;
+use crate::wrk::{Load, Script};
 
 const MILLION: u64 = 1_000_000;
 /// Connections of the published figures.
@@ -68,6 +70,13 @@ impl Loaded {
 
     fn check(&self, turn: usize) -> Result<()> {
         check::check(&self.server, &self.tally, turn)
+    }
+
+    /// Balances of all its users, as one variant of a measurement.
+    fn balances(&self, name: String, connections: usize) -> Variant<'_> {
+        let (script, ids) = (Script::Balance, &self.ids);
+        let loads = vec![Load { script, connections, ids, port: None, core: None }];
+        Variant { name, server: &self.server, loads }
     }
 }
 

@@ -17,7 +17,6 @@ use crate::report::{self, Figure, Report};
 use crate::rounds::{Plan, Series, Spread, Variant, in_turn, measure};
 use crate::server::Subject;
 use crate::user_id::IdForm;
-use crate::wrk::{Load, Script};
 
 const FORMS: [(&str, IdForm); 2] = [("numbers", IdForm::Number), ("UUIDs", IdForm::Uuid)];
 const BALANCE_AT_MOST: f64 = 1.10;
@@ -97,17 +96,7 @@ fn balances(loaded: &[Loaded], connections: usize, plan: &Plan) -> Result<Vec<Se
     let variants: Vec<Variant<'_>> = FORMS
         .iter()
         .zip(loaded)
-        .map(|((name, _), loaded)| Variant {
-            name: format!("balance, {name}"),
-            server: &loaded.server,
-            loads: vec![Load {
-                script: Script::Balance,
-                connections,
-                ids: &loaded.ids,
-                port: None,
-                core: None,
-            }],
-        })
+        .map(|((name, _), loaded)| loaded.balances(format!("balance, {name}"), connections))
         .collect();
     measure(&variants, plan)
 }

@@ -6,7 +6,6 @@ use crate::error::Result;
 use crate::options::Suite;
 use crate::report::{self, Figure, Report};
 use crate::rounds::{Variant, measure};
-use crate::wrk::{Load, Script};
 
 const AT_MOST: f64 = 1.25;
 
@@ -43,15 +42,5 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
 }
 
 fn variant(loaded: &Loaded, connections: usize) -> Variant<'_> {
-    Variant {
-        name: format!("{} users", short(loaded.population.users)),
-        server: &loaded.server,
-        loads: vec![Load {
-            script: Script::Balance,
-            connections,
-            ids: &loaded.ids,
-            port: None,
-            core: None,
-        }],
-    }
+    loaded.balances(format!("{} users", short(loaded.population.users)), connections)
 }
