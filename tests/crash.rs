@@ -16,9 +16,9 @@ use crate::server::{
     Scratch, Server, TIMEOUT, becomes_true, entries, own_address, serve, slice_manifest, slices,
     with_slices,
 };
+use crate::users;
 use purser::journal::frame::ALIGN;
 use purser::journal::{File, manifest, slice_directory};
-use purser::ledger::id::UserId;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -76,7 +76,7 @@ struct Money {
 fn entry(user: u64, n: u64, money: &mut Money) -> String {
     let amount = |n: u64| (Random(user << 32 | n).next() % 1_000 + 10) as i64;
     let (id, at) = (entry_id(user, n), T + n);
-    let head = format!(r#"{{"entry_id":"{id}","user_id":"{user}","#);
+    let head = format!(r#"{{"entry_id":"{id}","user_id":"{}","#, users::name(user));
     let movement = |kind: &str, direction: &str, state: &str| {
         let amount = amount(n);
         format!(
@@ -127,7 +127,7 @@ fn entry_id(user: u64, n: u64) -> u64 {
 /// Expected balance body of a user.
 fn balance(user: u64, count: u64, money: Money) -> String {
     let Money { posted, pending_debits, pending_credits } = money;
-    let plain = balance_body(user, count, T + count - 1, posted);
+    let plain = balance_body(users::name(user), count, T + count - 1, posted);
     let (from, available) = (r#""pending_debits":0,"pending_credits":0"#, posted - pending_debits);
     plain
         .replace(
@@ -238,7 +238,7 @@ impl Feeder {
         for index in 0..length as usize {
             let which = self.random.below(USERS) as usize;
             let user = self.first_user + which as u64;
-            owners.push(UserId::Number(user).slice(self.slices) as usize);
+            owners.push(users::id(user).slice(self.slices) as usize);
             if counts[which] > 0 && self.random.below(20) == 0 {
                 lines.push(entry(user, self.random.below(counts[which]), &mut Money::default()));
                 again.insert(index);
@@ -310,7 +310,7 @@ impl Feeder {
         let mut client = server.connect();
         for which in 0..USERS as usize {
             let (user, count) = (self.first_user + which as u64, self.counts[which]);
-            let answer = client.ask(get(&format!("/v1/users/{user}/balance"))).body;
+            let answer = client.ask(get(&format!("/v1/users/{}/balance", users::name(user)))).body;
             let want = if count == 0 {
                 expected::problem_body("user_not_found", "")
             } else {
@@ -394,7 +394,8 @@ impl Shown {
         let seen = &self.0[user as usize];
         // SeqCst: a version that another thread saw before this request must not be missed here.
         let before = seen.load(Ordering::SeqCst);
-        let (status, body) = line.ask(get(&format!("/v1/users/{user}/balance")).as_bytes())?;
+        let (status, body) =
+            line.ask(get(&format!("/v1/users/{}/balance", users::name(user))).as_bytes())?;
         let version = match status {
             200 => serde_json::from_str::<Value>(&body).expect("JSON")["version"]
                 .as_u64()
