@@ -118,8 +118,13 @@ fn idle_connections_leave_descriptors_for_files() {
     };
     assert!(becomes_true(are_refused), "those above the limit are not refused");
     assert_eq!(feeder.ask(get("/readyz")).shown(), expected::text("ready"));
-    let wakeups = wakeups_a_second(&server);
-    assert!(wakeups < IDLE_WAKEUPS, "{wakeups} turns a second while idle");
+    // A last snapshot may still be written.
+    let mut wakeups = Vec::new();
+    let is_at_rest = || {
+        wakeups.push(wakeups_a_second(&server));
+        wakeups.last().is_some_and(|&count| count < IDLE_WAKEUPS)
+    };
+    assert!(becomes_true(is_at_rest), "{wakeups:?} turns a second while idle");
     drop(idle);
     assert!(becomes_true(|| server.connect().is_ready()), "a free place is not used");
     let said = fs::read_to_string(&log).expect("text");
